@@ -1,0 +1,5 @@
+//! Benchmark: evaluate.
+
+fn main() {
+    divan::main();
+}

@@ -1,0 +1,5 @@
+//! Benchmark: loadgen.
+
+fn main() {
+    divan::main();
+}

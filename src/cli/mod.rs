@@ -1,0 +1,92 @@
+//! The command line: one file a verb. A verb parses, calls the rooms, prints the answer and returns an exit code.
+
+mod config;
+mod evaluate;
+pub mod exit;
+mod meta;
+mod mix;
+mod process;
+mod report;
+mod run;
+mod serve;
+mod trial;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use exit::Outcome;
+
+/// Finds how much load an LLM inference service can sustain, and says how sure it is.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, max_term_width = 110, after_long_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Shown below the long help.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done          1  unexpected     2  usage           3  configuration or input
+  4  no sustainable rate found       5  undecided      10  load generator failed
+ 11  batch system failed            12  endpoint unreachable
+130  interrupted, 143  terminated: run again to resume";
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Run(run::Args),
+    Trial(trial::Args),
+    Serve(serve::Args),
+    Process(process::Args),
+    Evaluate(evaluate::Args),
+    Report(report::Args),
+    Mix(mix::Args),
+    Config(config::Args),
+    Completions(meta::CompletionsArgs),
+    Man(meta::ManArgs),
+}
+
+/// How an answer is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Human,
+    /// For programs.
+    Json,
+}
+
+/// Parses the arguments, runs the verb and turns its outcome into an exit code.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome: Outcome = match cli.verb {
+        Verb::Run(args) => run::run(args),
+        Verb::Trial(args) => trial::run(args),
+        Verb::Serve(args) => serve::run(args),
+        Verb::Process(args) => process::run(args),
+        Verb::Evaluate(args) => evaluate::run(args),
+        Verb::Report(args) => report::run(args),
+        Verb::Mix(args) => mix::run(args),
+        Verb::Config(args) => config::run(args),
+        Verb::Completions(args) => meta::completions(&args),
+        Verb::Man(args) => meta::man(&args),
+    };
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(failure) if is_broken_pipe(&failure.error) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {:#}", failure.error);
+            failure.exit.into()
+        }
+    }
+}
+
+/// Whether the reader of our output went away, as in `mst report | head`: that is success.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,12 @@
+//! `mst serve`.
+
+use super::exit::Outcome;
+
+/// Serve the embedded simulated endpoint.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+/// Runs the verb.
+pub(crate) fn run(_args: Args) -> Outcome {
+    Err(anyhow::anyhow!("not built yet").into())
+}

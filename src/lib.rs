@@ -1,0 +1,36 @@
+//! `mst` finds how much load an LLM inference service can sustain, and says how sure it is.
+//!
+//! The rooms, lowest first; a room never imports one below it in this list. Pure rooms do no input or output.
+//!
+//! | room | what it holds |
+//! |---|---|
+//! | [`units`] | rates, token counts (pure) |
+//! | [`stats`] | quantiles, moments, tests, trends, warm-up (pure) |
+//! | [`workload`] | lengths, arrivals, prompts, all seeded |
+//! | [`trial`] | what a trial is and what it measures (pure) |
+//! | [`search`] | which rate to try next (pure) |
+//! | [`criterion`] | from a measurement to a verdict (pure) |
+//! | [`sim`] | a virtual-time replica (pure) |
+//! | [`runner`] | who carries a trial out |
+//! | [`capacity`] | the one loop that joins search, runner and criterion |
+//! | [`loadgen`], [`executor`], [`endpoint`], [`store`] | load generators, processes, HTTP, the results folder |
+//! | [`report`] | events and how they are shown |
+//! | [`settings`] | `.env` and flags to validated values with provenance |
+//! | [`cli`] | one file a verb; exit codes |
+
+pub mod capacity;
+pub mod cli;
+pub mod criterion;
+pub mod endpoint;
+pub mod executor;
+pub mod loadgen;
+pub mod report;
+pub mod runner;
+pub mod search;
+pub mod settings;
+pub mod sim;
+pub mod stats;
+pub mod store;
+pub mod trial;
+pub mod units;
+pub mod workload;

@@ -1,0 +1,203 @@
+//! Load generators: programs that send requests. Ours, fmperf, or any command; each turns a trial into commands, and
+//! the folder that these leave behind into a [`Measurement`].
+
+pub mod native;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::criterion::Progress;
+use crate::trial::{Measurement, TrialSpec};
+
+/// Which API of the endpoint is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Api {
+    /// `/v1/completions`.
+    #[default]
+    Completions,
+    /// `/v1/chat/completions`.
+    Chat,
+}
+
+impl Api {
+    /// The path below the base URL.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Completions => "/v1/completions",
+            Self::Chat => "/v1/chat/completions",
+        }
+    }
+}
+
+/// Where and how to reach the service. Holds no key: that travels in the environment variable [`API_KEY_VARIABLE`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// Base URL with scheme, without a path: `http://host:8000`.
+    pub base_url: String,
+    /// Which API.
+    pub api: Api,
+    /// Model name that requests carry.
+    pub model: String,
+}
+
+/// The environment variable that carries the API key to a load generator.
+pub const API_KEY_VARIABLE: &str = "MST_API_KEY";
+
+/// Time limits of a request and of the drain, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Whole request.
+    pub request_s: f64,
+    /// First token.
+    pub ttft_s: f64,
+    /// Between two tokens.
+    pub tpot_s: f64,
+    /// How long to wait for open requests after the last was sent.
+    pub drain_s: f64,
+}
+
+/// How prompts are put on the wire.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PromptEncoding {
+    /// A list of token ids drawn from `[low, high)`: exact counts without a tokenizer (completions only).
+    TokenIds {
+        /// Smallest id.
+        low: u32,
+        /// One more than the largest id.
+        high: u32,
+    },
+    /// Text, counted by a `tokenizer.json`.
+    Tokenizer {
+        /// Path of the file.
+        path: PathBuf,
+    },
+    /// Text, its length calibrated against the usage that the server reported: tokens = overhead + per_word * words.
+    Calibrated {
+        /// Tokens that the server adds to every prompt (chat template, start token).
+        overhead: f64,
+        /// Mean tokens of a word.
+        per_word: f64,
+    },
+}
+
+/// Whether `results.json` is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ResultsJson {
+    /// Plain below a million events, else compressed.
+    #[default]
+    Auto,
+    /// Plain.
+    On,
+    /// Compressed.
+    Gz,
+    /// Not at all.
+    Off,
+}
+
+/// One trial, ready to run: everything a load generator needs. Written to `job.json` in the trial's staging folder;
+/// paths are absolute.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrialJob {
+    /// What is measured.
+    pub spec: TrialSpec,
+    /// Where.
+    pub endpoint: Endpoint,
+    /// Time limits.
+    pub limits: Limits,
+    /// How prompts are sent.
+    pub encoding: PromptEncoding,
+    /// The prompts file, where [`crate::workload::PromptSource::File`] is used.
+    pub prompts_file: Option<PathBuf>,
+    /// Whether every request opens a new connection.
+    pub fresh_connections: bool,
+    /// Whether `results.json` is written.
+    pub results_json: ResultsJson,
+}
+
+/// A command as an argument vector; no shell is involved.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Command {
+    /// Program and arguments.
+    pub argv: Vec<OsString>,
+    /// Variables added to the environment.
+    pub env: Vec<(String, String)>,
+    /// Working folder, where not the current one.
+    pub cwd: Option<PathBuf>,
+    /// File that receives stdout and stderr.
+    pub log: PathBuf,
+    /// When it is ended by force.
+    pub timeout: Option<Duration>,
+}
+
+/// What the output of a load generator can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// The time of every token.
+    pub token_times: bool,
+    /// Intended send times, so that the client's own lateness is known.
+    pub schedule: bool,
+    /// Progress while it runs, so that a decided trial can be stopped.
+    pub live: bool,
+}
+
+/// The error of a load generator.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadGenError {
+    /// It is not there, or not in a usable version.
+    #[error("load generator {name} cannot be used: {why}")]
+    Unusable {
+        /// Its name.
+        name: &'static str,
+        /// Why, and what to do.
+        why: String,
+    },
+    /// Its output cannot be read.
+    #[error("{}: {why}", path.display())]
+    Output {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Reading or writing failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// Reads the progress of a running trial.
+pub trait ProgressReader {
+    /// What is known by now; `None` until something is.
+    fn read(&mut self) -> Option<Progress>;
+}
+
+/// A program that sends requests.
+pub trait LoadGenerator: Send {
+    /// The name that settings use.
+    fn name(&self) -> &'static str;
+
+    /// What its output can tell.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Writes what the program reads into the staging folder `dir` and returns the commands to run, in order.
+    ///
+    /// # Errors
+    /// When the trial cannot be expressed for this program, or `dir` cannot be written.
+    fn prepare(&self, job: &TrialJob, dir: &Path) -> Result<Vec<Command>, LoadGenError>;
+
+    /// Follows a trial that runs in `dir`.
+    fn follow(&self, _job: &TrialJob, _dir: &Path) -> Option<Box<dyn ProgressReader>> {
+        None
+    }
+
+    /// Reads what the program left in `dir`.
+    ///
+    /// # Errors
+    /// When its output is missing, truncated or not what it should be.
+    fn read(&self, job: &TrialJob, dir: &Path) -> Result<Measurement, LoadGenError>;
+}

@@ -1,0 +1,87 @@
+//! Which rate to try next. Pure: a search reads no clock and does no I/O, so it can be replayed and resumed.
+
+use serde::{Deserialize, Serialize};
+
+use crate::criterion::Verdict;
+use crate::units::Rate;
+
+/// A trial that a search asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Probe {
+    /// The rate, rounded to four significant digits (the legacy search: as the older program computed it).
+    pub rate: Rate,
+    /// Stage of the search: 1 while bracketing, 2 while narrowing.
+    pub stage: u8,
+    /// How often this rate was probed before: a repetition is another trial.
+    pub attempt: u32,
+    /// Whether the previous trial at this rate was unsure and is to be pooled with this one.
+    pub pooled: bool,
+}
+
+/// What a search wants.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Run this trial.
+    Probe(Probe),
+    /// The answer.
+    Done(Answer),
+}
+
+/// How well the answer is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// A decided sustainable rate below, a decided unsustainable rate above.
+    Bracketed,
+    /// No unsustainable rate was seen.
+    LowerBoundOnly,
+    /// No sustainable rate was seen.
+    UpperBoundOnly,
+    /// At least one end is not decided.
+    Undecided,
+}
+
+/// The outcome of a search.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The highest rate that counts as sustainable.
+    pub rate: Option<Rate>,
+    /// Lower end of the interval, where known.
+    pub low: Option<Rate>,
+    /// Upper end of the interval, where known.
+    pub high: Option<Rate>,
+    /// How well it is known.
+    pub status: Status,
+    /// Why the search ended, in a sentence.
+    pub reason: String,
+    /// The older format's code for that: empty, or for example
+    /// `FAILED_STAGE1_ITERATION_LIMIT_EXCEEDED(limit=15, iteration=15)`.
+    pub termination_code: String,
+}
+
+/// What a search knows while it runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Bracket {
+    /// Stage after the last observation.
+    pub stage: u8,
+    /// Highest rate that counts as sustainable (m).
+    pub largest_true: Option<Rate>,
+    /// Lowest confirmed unsustainable rate (M).
+    pub smallest_false: Option<Rate>,
+    /// M - m, once both are known.
+    pub distance: Option<f64>,
+    /// (M - m) over its first value.
+    pub relative_distance: Option<f64>,
+}
+
+/// A search for the highest sustainable rate.
+pub trait Search: Send {
+    /// The next step; the same answer until [`Search::observe`] is called.
+    fn next(&self) -> Step;
+
+    /// Learns the verdict on a probe.
+    fn observe(&mut self, probe: &Probe, verdict: &Verdict);
+
+    /// What is known now.
+    fn bracket(&self) -> Bracket;
+}

@@ -1,0 +1,233 @@
+//! From flags, environment and `.env` to validated values that know where they came from.
+//!
+//! Precedence: flag, environment, `.env`, default. `.env` is never written, and the process environment never changed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::loadgen::{Api, ResultsJson};
+use crate::units::{Rate, TokenPair};
+use crate::workload::{Arrival, LengthClass};
+
+/// Everything that `mst run` needs to know, validated.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which set of defaults was taken.
+    pub profile: Profile,
+    /// The endpoint; `None`: the embedded one.
+    pub url: Option<String>,
+    /// The key for it.
+    pub api_key: Option<Secret>,
+    /// Which API.
+    pub api: Api,
+    /// The model; `None`: the first that the endpoint names.
+    pub model: Option<String>,
+    /// Names the target in the identity of a trial; `None`: its URL.
+    pub target_label: Option<String>,
+    /// `tokenizer.json` for exact counts.
+    pub tokenizer: Option<PathBuf>,
+    /// JSONL file of prompts.
+    pub prompts_file: Option<PathBuf>,
+    /// Whether prompts differ in their first tokens.
+    pub unique_prompts: bool,
+    /// What is searched, in order.
+    pub experiments: Vec<Experiment>,
+    /// What is asked.
+    pub experiment_type: ExperimentType,
+    /// How long a trial sends requests.
+    pub duration: Duration,
+    /// What the legacy halves cut at both ends, whole seconds.
+    pub filter_buffer_s: i64,
+    /// Pause after a trial.
+    pub cooldown: Duration,
+    /// Most trials a pair.
+    pub iteration_limit: u32,
+    /// Factor of the ramp.
+    pub multiplier: f64,
+    /// When the bracket is narrow enough.
+    pub stop: StopThreshold,
+    /// Which rule judges.
+    pub evaluation: Evaluation,
+    /// Which search.
+    pub search: SearchKind,
+    /// Arrival process.
+    pub arrival: Arrival,
+    /// Which load generator.
+    pub loadgen: LoadGenChoice,
+    /// Least share of good requests, percent.
+    pub success_rate_percent: f64,
+    /// MIT: relative and absolute tolerance of the plateau.
+    pub plateau: (f64, f64),
+    /// Time limits of a request.
+    pub request_timeout: Duration,
+    /// Of the first token.
+    pub ttft_timeout: Duration,
+    /// Between tokens.
+    pub tpot_timeout: Duration,
+    /// How long open requests are waited for after the last was sent.
+    pub drain: Duration,
+    /// How long `/v1/models` may take.
+    pub discovery_timeout: Duration,
+    /// How often a trial is repeated after trouble that is not the service's answer.
+    pub retries: u32,
+    /// Root of the results.
+    pub results_dir: PathBuf,
+    /// File and folder names.
+    pub layout: Layout,
+    /// Whether `results.json` is written.
+    pub results_json: ResultsJson,
+    /// The seed of everything drawn.
+    pub seed: u64,
+    /// For `results.csv` only: `GPUS`, from the settings or from Slurm.
+    pub gpu_count: Option<String>,
+}
+
+/// One search: a token pair or a mix.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Experiment {
+    /// Folder name: `128_128`, `100-200_0-100`, `mix_…`.
+    pub name: String,
+    /// One class for a pair, several for a mix.
+    pub classes: Vec<LengthClass>,
+    /// Where the search begins.
+    pub start: Rate,
+}
+
+impl Experiment {
+    /// The pair, unless this is a mix.
+    pub fn pair(&self) -> Option<TokenPair> {
+        match self.classes.as_slice() {
+            [only] => Some(only.pair),
+            _ => None,
+        }
+    }
+}
+
+/// A named set of defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// No URL: short trials against the embedded server.
+    Demo,
+    /// A URL: half-hour trials.
+    Live,
+}
+
+/// Maximum sustainable or maximum instantaneous throughput.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExperimentType {
+    /// The highest rate that can be kept up.
+    Mst,
+    /// The rate beyond which throughput no longer grows.
+    Mit,
+}
+
+/// When the search ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum StopThreshold {
+    /// M - m in requests per minute.
+    Absolute(f64),
+    /// M - m as a fraction of M.
+    Relative(f64),
+}
+
+/// Which rule judges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evaluation {
+    /// Growth of the backlog.
+    Drift,
+    /// The older rule.
+    Welch,
+}
+
+/// Which search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SearchKind {
+    /// Ramp and bisection.
+    Stages,
+    /// The older program's sequence of rates, to the letter.
+    StagesLegacy,
+}
+
+/// Which load generator.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LoadGenChoice {
+    /// Ours.
+    Native {
+        /// A new connection for every request.
+        fresh_connections: bool,
+    },
+    /// fmperf.
+    Fmperf(FmperfSettings),
+    /// Any command.
+    Command(CommandSettings),
+}
+
+/// How fmperf is called.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FmperfSettings {
+    /// The Python interpreter that has it.
+    pub python: String,
+    /// The folder it is run from.
+    pub workdir: PathBuf,
+    /// Who makes the workload file.
+    pub prompt_source: FmperfPrompts,
+    /// Keys that fmperf itself reads (`TARGET`, `BACKOFF`, `GRACE_PERIOD`, `SAMPLE_SIZE`, …) as they were set.
+    pub passed_on: Vec<(String, String)>,
+}
+
+/// Who makes fmperf's workload file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FmperfPrompts {
+    /// We do.
+    Native,
+    /// It is there.
+    File(PathBuf),
+    /// `fmperf.loadgen.generate-input`.
+    Fmperf,
+}
+
+/// How any command is called, and what it leaves behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandSettings {
+    /// Arguments with `{url}`, `{rate}`, `{duration}`, `{dir}` and the like.
+    pub argv: Vec<String>,
+    /// The file it writes, below the trial's folder.
+    pub output: String,
+    /// Our columns and theirs: `intended=…,done=…`.
+    pub columns: Vec<(String, String)>,
+}
+
+/// Names of folders and columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Ours: `IN_OUT/<timestamp>/`, the latest columns and more.
+    Mst,
+    /// The older program, newest form.
+    Latest,
+    /// The older program, March 2026.
+    New,
+    /// The older program as its README describes it.
+    Doc,
+}
+
+/// A value that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(value: String) -> Self {
+        Self(value)
+    }
+
+    /// The secret itself; for the one place that sends it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}

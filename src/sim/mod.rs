@@ -1,0 +1,1 @@
+//! A virtual-time replica of an inference server. Pure.

@@ -1,0 +1,1 @@
+//! Statistics. Pure; every function names its source and is held against SciPy or statsmodels.

@@ -1,0 +1,107 @@
+//! `trial.json` (what was run) and `capacity.json` (the answer of a pair).
+
+use serde::{Deserialize, Serialize};
+
+use crate::search::Answer;
+use crate::trial::{ClientHealth, TrialSpec};
+use crate::units::Rate;
+
+/// Version of both files.
+pub const SCHEMA: u32 = 1;
+
+/// The content of `trial.json`: what was run, when, where, by whom. Written last, so that a folder that has it is
+/// complete.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Hash of `spec`.
+    pub id: String,
+    /// Name of the token pair's or mix's folder.
+    pub pair: String,
+    /// What was run.
+    pub spec: TrialSpec,
+    /// `MST` or `MIT`.
+    pub experiment_type: String,
+    /// The endpoint's base URL; empty for the embedded one.
+    pub url: String,
+    /// Stage of the search that asked for it.
+    pub stage: u8,
+    /// The buffer that the legacy halves cut, seconds.
+    pub filter_buffer_s: i64,
+    /// Start, nanoseconds since 1970 (UTC).
+    pub epoch_ns: i64,
+    /// How long requests were offered, seconds.
+    pub offered_s: f64,
+    /// When observation ended, seconds since the start.
+    pub observed_s: f64,
+    /// Whether it was ended early because it was decided.
+    pub stopped_early: bool,
+    /// Prompt lengths, asked for and achieved.
+    pub input_tokens: TokenCounts,
+    /// Response lengths, asked for and achieved.
+    pub output_tokens: TokenCounts,
+    /// What the client tells about itself.
+    pub client: ClientHealth,
+    /// Version of this program.
+    pub mst_version: String,
+    /// Host name.
+    pub host: String,
+    /// `SLURM_JOB_ID`, where there is one.
+    pub slurm_job_id: Option<String>,
+}
+
+/// Token counts of a trial: asked for and achieved, means over the requests that were answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TokenCounts {
+    /// Mean asked for.
+    pub asked_mean: f64,
+    /// Mean as the server counted.
+    pub achieved_mean: Option<f64>,
+    /// Requests whose count is exactly what was asked for.
+    pub exact: u64,
+    /// Requests that were compared.
+    pub compared: u64,
+}
+
+/// The content of `capacity.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CapacityFile {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Name of the pair.
+    pub pair: String,
+    /// `MST` or `MIT`.
+    pub experiment_type: String,
+    /// Criterion and search by name.
+    pub evaluation: String,
+    /// Search by name.
+    pub search: String,
+    /// The answer.
+    pub answer: Answer,
+    /// Seconds of load behind it.
+    pub load_seconds: f64,
+    /// The closed-form or simulated truth, where the endpoint is the embedded one.
+    pub true_capacity: Option<Rate>,
+    /// One line a trial, in order.
+    pub evidence: Vec<EvidenceLine>,
+}
+
+/// One trial behind an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EvidenceLine {
+    /// The trial's identity.
+    pub id: String,
+    /// The rate asked for, requests per minute.
+    pub rate: Rate,
+    /// The rate that was offered.
+    pub offered: Rate,
+    /// Stage.
+    pub stage: u8,
+    /// Attempt at this rate.
+    pub attempt: u32,
+    /// `sustainable`, `unsustainable` or `unsure`.
+    pub ruling: crate::criterion::Ruling,
+    /// Judged quantity with its interval.
+    pub margin: Option<crate::trial::Estimate>,
+}

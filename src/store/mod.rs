@@ -1,0 +1,6 @@
+//! The results folder, which is the database: measurements lie under a content hash of what was run, verdicts are
+//! recomputed. Names and columns are known here and nowhere else.
+
+pub mod manifest;
+
+pub use manifest::{CapacityFile, Manifest, TokenCounts};

@@ -1,0 +1,211 @@
+//! Arrival processes with a fixed number of requests.
+//!
+//! A trial sends exactly `round(rate * duration)` requests: the count noise of a Poisson process (one over the
+//! square root of the count) would otherwise move the offered load by more than a search wants to resolve.
+//! Given the count, Poisson arrivals are uniform order statistics; gamma gaps are rescaled to the duration.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rand::RngExt;
+use rand_distr::{Distribution, Gamma};
+use serde::{Deserialize, Serialize};
+
+use super::seeds;
+use crate::units::Rate;
+
+/// The arrival process of a trial.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum Arrival {
+    /// Poisson arrivals, given their count.
+    Poisson,
+    /// Equal gaps.
+    Constant,
+    /// Gamma-distributed gaps with this coefficient of variation (1 is Poisson, above 1 is bursty).
+    Gamma {
+        /// Standard deviation of the gaps divided by their mean.
+        cv: f64,
+    },
+    /// The sum of almost regular streams that fmperf sends: one stream a worker, gaps of +-30 %, a fixed bias of
+    /// +-20 % a worker, and a burst of one request a worker at the start.
+    Fmperf,
+}
+
+/// Requests per minute that one fmperf worker is given (`WORKER_RPM_CAPACITY`).
+const FMPERF_WORKER_RPM: f64 = 15.0;
+/// Most fmperf workers (`MAX_WORKERS`).
+const FMPERF_MAX_WORKERS: f64 = 64.0;
+
+impl Arrival {
+    /// Intended send times in nanoseconds since the start, ascending; `round(rate * duration)` of them.
+    pub fn schedule(self, rate: Rate, duration_s: f64, seed: u64) -> Vec<u64> {
+        let count = rate.count_in(duration_s);
+        let mut rng = seeds::stream(seed, "arrivals");
+        let unit: Vec<f64> = match self {
+            Self::Constant => (0..count).map(|i| i as f64 / count as f64).collect(),
+            Self::Poisson => {
+                let mut times: Vec<f64> = (0..count).map(|_| rng.random::<f64>()).collect();
+                times.sort_by(f64::total_cmp);
+                times
+            }
+            Self::Gamma { cv } => {
+                let shape = 1.0 / (cv * cv);
+                let gaps = Gamma::new(shape, 1.0).expect("a validated coefficient of variation is positive");
+                let mut at = 0.0;
+                let times: Vec<f64> = (0..count)
+                    .map(|_| {
+                        at += gaps.sample(&mut rng);
+                        at
+                    })
+                    .collect();
+                // One gap more, after the last request, closes the window.
+                let total = at + gaps.sample(&mut rng);
+                times.into_iter().map(|t| t / total).collect()
+            }
+            Self::Fmperf => fmperf(rate, duration_s, count, &mut rng),
+        };
+        let duration_ns = duration_s * 1e9;
+        unit.into_iter().map(|u| (u * duration_ns) as u64).collect()
+    }
+}
+
+/// Superposed near-regular streams as fractions of the duration, thinned or filled to `count`.
+fn fmperf(rate: Rate, duration_s: f64, count: usize, rng: &mut impl rand::Rng) -> Vec<f64> {
+    let workers = (rate.as_per_minute() / FMPERF_WORKER_RPM)
+        .ceil()
+        .clamp(1.0, FMPERF_MAX_WORKERS) as usize;
+    let mut times = Vec::with_capacity(count + workers);
+    for _ in 0..workers {
+        let bias: f64 = rng.random_range(0.8..1.2);
+        let gap = 1.0 / (rate.as_per_second() / workers as f64 * bias);
+        let mut at = 0.0;
+        while at < duration_s {
+            times.push(at / duration_s);
+            at += gap * rng.random_range(0.7..1.3);
+        }
+    }
+    times.sort_by(f64::total_cmp);
+    while times.len() > count {
+        let surplus = rng.random_range(0..times.len());
+        times.remove(surplus);
+    }
+    while times.len() < count {
+        times.push(rng.random());
+    }
+    times.sort_by(f64::total_cmp);
+    times
+}
+
+impl fmt::Display for Arrival {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Poisson => f.write_str("poisson"),
+            Self::Constant => f.write_str("constant"),
+            Self::Gamma { cv } => write!(f, "gamma:{cv}"),
+            Self::Fmperf => f.write_str("fmperf"),
+        }
+    }
+}
+
+/// The error of parsing an [`Arrival`].
+#[derive(Debug, thiserror::Error, PartialEq)]
+#[error(
+    "`{0}` is not an arrival process; write `poisson`, `constant`, `gamma:CV` (for example `gamma:2`) or `fmperf`"
+)]
+pub struct ArrivalError(String);
+
+impl FromStr for Arrival {
+    type Err = ArrivalError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let error = || ArrivalError(text.to_owned());
+        let name = text.trim().to_ascii_lowercase();
+        match name.as_str() {
+            "poisson" => Ok(Self::Poisson),
+            "constant" => Ok(Self::Constant),
+            "fmperf" => Ok(Self::Fmperf),
+            _ => {
+                let cv: f64 = name
+                    .strip_prefix("gamma:")
+                    .ok_or_else(error)?
+                    .trim()
+                    .parse()
+                    .map_err(|_| error())?;
+                if (0.01..=20.0).contains(&cv) {
+                    Ok(Self::Gamma { cv })
+                } else {
+                    Err(error())
+                }
+            }
+        }
+    }
+}
+
+impl From<Arrival> for String {
+    fn from(arrival: Arrival) -> Self {
+        arrival.to_string()
+    }
+}
+
+impl TryFrom<String> for Arrival {
+    type Error = ArrivalError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Arrival; 4] = [
+        Arrival::Poisson,
+        Arrival::Constant,
+        Arrival::Gamma { cv: 2.0 },
+        Arrival::Fmperf,
+    ];
+
+    #[test]
+    fn every_process_sends_the_fixed_count_in_order() {
+        for arrival in ALL {
+            for (rate, duration) in [(600.0, 10.0), (3.0, 1.0), (60_000.0, 2.0)] {
+                let rate = Rate::per_minute(rate);
+                let times = arrival.schedule(rate, duration, 7);
+                assert_eq!(times.len(), rate.count_in(duration), "{arrival}");
+                assert!(times.is_sorted(), "{arrival}");
+                assert!(
+                    times.iter().all(|&t| (t as f64) < duration * 1e9 + 1.0),
+                    "{arrival}"
+                );
+                assert_eq!(times, arrival.schedule(rate, duration, 7));
+            }
+        }
+    }
+
+    #[test]
+    fn gaps_vary_as_named() {
+        for (arrival, expected) in [
+            (Arrival::Poisson, 1.0),
+            (Arrival::Constant, 0.0),
+            (Arrival::Gamma { cv: 2.0 }, 2.0),
+        ] {
+            let times = arrival.schedule(Rate::per_second(100.0), 400.0, 3);
+            let gaps: Vec<f64> = times.windows(2).map(|w| (w[1] - w[0]) as f64).collect();
+            let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+            let variance = gaps.iter().map(|g| (g - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
+            let cv = variance.sqrt() / mean;
+            assert!((cv - expected).abs() < 0.05, "{arrival}: {cv}");
+        }
+    }
+
+    #[test]
+    fn names_round_trip() {
+        for arrival in ALL {
+            assert_eq!(arrival.to_string().parse(), Ok(arrival));
+        }
+        assert!("gamma".parse::<Arrival>().is_err());
+        assert!("gamma:0".parse::<Arrival>().is_err());
+    }
+}
