@@ -1,5 +1,7 @@
 //! Where a command runs. `local` runs it here; batch systems come beside it.
 
+pub mod local;
+
 use crate::loadgen::Command;
 
 /// How a command ended.

@@ -1,5 +1,15 @@
 //! Which rate to try next. Pure: a search reads no clock and does no I/O, so it can be replayed and resumed.
 
+mod legacy;
+mod stages;
+mod stop;
+#[cfg(test)]
+mod testing;
+
+pub use legacy::StagesLegacy;
+pub use stages::{Stages, StagesConfig};
+pub use stop::StopRule;
+
 use serde::{Deserialize, Serialize};
 
 use crate::criterion::Verdict;

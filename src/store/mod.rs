@@ -1,6 +1,11 @@
 //! The results folder, which is the database: measurements lie under a content hash of what was run, verdicts are
 //! recomputed. Names and columns are known here and nowhere else.
 
+mod archive;
+pub mod layout;
+mod lease;
 pub mod manifest;
 
+pub use archive::{Store, StoreError, read_json, write_json};
+pub use lease::{Lease, LeaseError, host_name};
 pub use manifest::{CapacityFile, Manifest, TokenCounts};

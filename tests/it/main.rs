@@ -8,5 +8,6 @@ mod external;
 mod native;
 mod report;
 mod run;
+mod search;
 mod serve;
 mod support;

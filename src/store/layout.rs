@@ -1,0 +1,61 @@
+//! Names in a results folder. Nothing else knows a path.
+
+use std::path::{Path, PathBuf};
+
+use chrono::DateTime;
+
+/// Folder of trials that are running.
+pub const STAGING: &str = ".staging";
+/// What a trial was.
+pub const MANIFEST: &str = "trial.json";
+/// How it was judged.
+pub const VERDICT: &str = "verdict.json";
+/// The answer of a pair.
+pub const CAPACITY: &str = "capacity.json";
+/// Raw rows.
+pub const ROWS: &str = "requests.jsonl.zst";
+/// What a load generator is told.
+pub const JOB: &str = "job.json";
+/// Its appearance in a staging folder asks the load generator to stop.
+pub const STOP: &str = "stop";
+/// The load generator's output.
+pub const LOG: &str = "loadgen.log";
+/// For people and tools; never read back for decisions.
+pub const EVENTS: &str = "events.jsonl";
+/// The lease of a pair.
+pub const LEASE: &str = ".lease";
+
+/// The name of a trial's folder: its start in UTC, to the second.
+pub fn trial_folder(epoch_ns: i64) -> String {
+    DateTime::from_timestamp_nanos(epoch_ns)
+        .format("%Y-%m-%d_%H-%M-%S")
+        .to_string()
+}
+
+/// The first free folder of that name below `pair`: `-2`, `-3`, … follow when it is taken.
+pub fn free_trial_folder(pair: &Path, epoch_ns: i64) -> PathBuf {
+    let name = trial_folder(epoch_ns);
+    let first = pair.join(&name);
+    if !first.exists() {
+        return first;
+    }
+    (2u32..)
+        .map(|n| pair.join(format!("{name}-{n}")))
+        .find(|p| !p.exists())
+        .expect("some number is free")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn taken_names_are_counted_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = free_trial_folder(dir.path(), 1_790_000_000_000_000_000);
+        assert_eq!(first.file_name().unwrap(), "2026-09-21_14-13-20");
+        std::fs::create_dir(&first).unwrap();
+        let second = free_trial_folder(dir.path(), 1_790_000_000_000_000_000);
+        assert_eq!(second.file_name().unwrap(), "2026-09-21_14-13-20-2");
+    }
+}
