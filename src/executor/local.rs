@@ -74,9 +74,9 @@ struct LocalRunning {
 
 impl LocalRunning {
     fn signal(&self, signal: Signal) {
-        for pid in self.handle.pids() {
+        for pid in self.pids() {
             // Gone already: nothing to signal.
-            let _ = killpg(Pid::from_raw(pid as i32), signal);
+            let _ = killpg(Pid::from_raw(pid), signal);
         }
     }
 }
@@ -101,6 +101,10 @@ impl Running for LocalRunning {
             self.kill();
         }
         Ok(None)
+    }
+
+    fn pids(&self) -> Vec<i32> {
+        self.handle.pids().into_iter().map(|pid| pid as i32).collect()
     }
 
     fn kill(&mut self) {

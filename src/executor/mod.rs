@@ -44,6 +44,9 @@ pub trait Running {
     /// When its state cannot be learned.
     fn poll(&mut self) -> Result<Option<Exit>, ExecutorError>;
 
+    /// Its processes on this host, each the leader of a group; empty where it runs elsewhere.
+    fn pids(&self) -> Vec<i32>;
+
     /// Ends it and all it started.
     fn kill(&mut self);
 }

@@ -1,1 +1,115 @@
-//! Who carries a trial out.
+//! Who carries a trial out: a load generator against a live endpoint, or the results folder that has it already.
+
+pub mod live;
+pub mod memo;
+
+use std::path::PathBuf;
+
+use crate::criterion::{Flow, Progress, Verdict};
+use crate::executor::ExecutorError;
+use crate::loadgen::LoadGenError;
+use crate::search::{Bracket, Probe};
+use crate::store::{LeaseError, StoreError};
+use crate::trial::{Measurement, TrialId, TrialSpec};
+
+/// Trouble that is not the service's answer. Never a verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum TrialError {
+    /// The load generator.
+    #[error(transparent)]
+    LoadGen(#[from] LoadGenError),
+    /// The program could not be run.
+    #[error(transparent)]
+    Executor(#[from] ExecutorError),
+    /// The load generator ended badly.
+    #[error("{what}; the end of its log ({}):\n{tail}", log.display())]
+    Exit {
+        /// The command and how it ended.
+        what: String,
+        /// Its log.
+        log: PathBuf,
+        /// The last lines of it.
+        tail: String,
+    },
+    /// The endpoint went away.
+    #[error("{0}")]
+    Endpoint(String),
+    /// The client did not keep its schedule: the trial says nothing about the service.
+    #[error("the client did not keep its schedule, so the trial says nothing about the service: {0}")]
+    ClientTooSlow(String),
+    /// The results folder.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The lease of the pair.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    /// Asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl TrialError {
+    /// Whether repeating the trial may help.
+    pub fn is_worth_a_retry(&self) -> bool {
+        match self {
+            Self::LoadGen(LoadGenError::Unusable { .. }) | Self::Lease(_) | Self::Interrupted => false,
+            Self::LoadGen(_)
+            | Self::Executor(_)
+            | Self::Exit { .. }
+            | Self::Endpoint(_)
+            | Self::ClientTooSlow(_)
+            | Self::Store(_) => true,
+        }
+    }
+}
+
+/// A trial that was carried out.
+#[derive(Debug)]
+pub struct Trial {
+    /// Its identity.
+    pub id: TrialId,
+    /// What it measured.
+    pub measurement: Measurement,
+    /// Where it lies: in its final place when it was stored before, else in staging.
+    pub folder: PathBuf,
+    /// Whether it was found in the results folder.
+    pub reused: bool,
+}
+
+/// A judged trial, ready for the archive.
+#[derive(Debug)]
+pub struct Judged<'a> {
+    /// What was asked for.
+    pub probe: &'a Probe,
+    /// The verdict.
+    pub verdict: &'a Verdict,
+    /// What the search knows after it.
+    pub bracket: &'a Bracket,
+}
+
+/// Looks at a running trial, and may end it.
+pub trait Watch {
+    /// Called about ten times a second.
+    fn observe(&mut self, so_far: &Progress) -> Flow;
+
+    /// Whether everything is to stop now.
+    fn is_interrupted(&self) -> bool;
+
+    /// Told before a trial is repeated.
+    fn retried(&mut self, why: &str, left: u32);
+}
+
+/// Something that carries trials out.
+pub trait TrialRunner {
+    /// Carries out one trial.
+    ///
+    /// # Errors
+    /// Trouble that is not the service's answer.
+    fn run(&mut self, spec: &TrialSpec, probe: &Probe, watch: &mut dyn Watch) -> Result<Trial, TrialError>;
+
+    /// Stores a judged trial in its final place, which it returns.
+    ///
+    /// # Errors
+    /// When it cannot be stored.
+    fn settle(&mut self, trial: &Trial, judged: &Judged<'_>) -> Result<PathBuf, TrialError>;
+}

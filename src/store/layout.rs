@@ -18,6 +18,8 @@ pub const ROWS: &str = "requests.jsonl.zst";
 pub const JOB: &str = "job.json";
 /// Its appearance in a staging folder asks the load generator to stop.
 pub const STOP: &str = "stop";
+/// Which processes work in a staging folder.
+pub const PROCESS: &str = "process.json";
 /// The load generator's output.
 pub const LOG: &str = "loadgen.log";
 /// For people and tools; never read back for decisions.

@@ -11,11 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use nix::sys::signal::kill;
-use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::layout::LEASE;
+use super::process::Process;
 
 /// How often the owner gives a sign of life.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -23,12 +22,9 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Who holds a lease.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Owner {
-    host: String,
-    pid: i32,
-    /// Start time of the process in clock ticks since boot: tells a process from a later one with its number.
-    started: u64,
+    process: Process,
     /// Unlike any other lease's.
     token: String,
     beat: u64,
@@ -79,14 +75,16 @@ impl Lease {
     pub fn take(pair: &Path) -> Result<Self, LeaseError> {
         fs_err::create_dir_all(pair)?;
         let path = pair.join(LEASE);
-        let host = host_name();
-        let pid = std::process::id() as i32;
-        let started = process_start(pid).unwrap_or(0);
-        let token = format!("{host}-{pid}-{started}-{:x}", nonce());
+        let process = Process::this();
+        let token = format!(
+            "{}-{}-{}-{:x}",
+            process.host,
+            process.pid,
+            process.started,
+            nonce()
+        );
         let owner = Owner {
-            host: host.clone(),
-            pid,
-            started,
+            process,
             token: token.clone(),
             beat: 0,
         };
@@ -98,37 +96,35 @@ impl Lease {
                 Err(error) => return Err(error.into()),
             }
             // A lease that cannot be read is being written, or was cut short by a crash: watched like a foreign one.
-            let found = read(&path).unwrap_or(Owner {
-                host: "?".to_owned(),
-                pid: 0,
-                started: 0,
-                token: String::new(),
-                beat: 0,
-            });
+            let found = read(&path).unwrap_or_default();
             let held = || LeaseError::Held {
                 path: pair.to_owned(),
-                host: found.host.clone(),
-                pid: found.pid,
+                host: found.process.host.clone(),
+                pid: found.process.pid,
             };
-            let stale = if found.host == host {
-                !is_alive(found.pid, found.started)
-            } else {
-                match &watched {
-                    Some((seen, since)) if *seen == found => since.elapsed() >= PATIENCE,
-                    Some(_) => return Err(held()),
-                    None => {
-                        watched = Some((found.clone(), Instant::now()));
-                        false
-                    }
+            let local = found.process.is_local();
+            if local && found.process.is_alive() {
+                return Err(held());
+            }
+            let unchanged_since = match &watched {
+                Some((seen, since)) if *seen == found => *since,
+                Some(_) => return Err(held()),
+                None => {
+                    let now = Instant::now();
+                    watched = Some((found.clone(), now));
+                    now
                 }
             };
-            if stale {
+            if local || unchanged_since.elapsed() >= PATIENCE {
                 let away = pair.join(format!("{LEASE}.stale-{:x}", nonce()));
                 if fs_err::rename(&path, &away).is_ok() {
+                    // Another taker may have been quicker, and this is its lease: put it back.
+                    if read(&away).unwrap_or_default().token != found.token {
+                        let _ = fs_err::hard_link(&away, &path);
+                    }
                     fs_err::remove_file(&away)?;
                 }
-            } else if found.host == host {
-                return Err(held());
+                watched = None;
             } else {
                 std::thread::sleep(Duration::from_millis(500));
             }
@@ -144,6 +140,14 @@ impl Lease {
             stop,
             heart: Some(heart),
         })
+    }
+
+    /// The folder that is leased, by name.
+    pub fn pair_name(&self) -> String {
+        self.path
+            .parent()
+            .and_then(Path::file_name)
+            .map_or_else(String::new, |n| n.to_string_lossy().into_owned())
     }
 
     /// Whether the lease is still ours: asked before anything is put in its final place, so that a driver that was
@@ -184,7 +188,7 @@ fn beat(path: &Path, mut owner: Owner, stop: &AtomicBool) {
             return;
         }
         owner.beat += 1;
-        let fresh = path.with_extension(format!("beat-{}", owner.pid));
+        let fresh = path.with_extension(format!("beat-{}", owner.process.pid));
         let written = serde_json::to_vec(&owner)
             .map_err(std::io::Error::other)
             .and_then(|text| {
@@ -220,26 +224,6 @@ fn read(path: &Path) -> Option<Owner> {
     serde_json::from_slice(&fs_err::read(path).ok()?).ok()
 }
 
-/// This host's name.
-pub fn host_name() -> String {
-    nix::unistd::gethostname().map_or_else(|_| "unknown".to_owned(), |n| n.to_string_lossy().into_owned())
-}
-
-/// Start time of a process from `/proc`, where there is one.
-fn process_start(pid: i32) -> Option<u64> {
-    let stat = fs_err::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold blanks; field 22 is the 20th after it.
-    stat.rsplit_once(") ")?.1.split_whitespace().nth(19)?.parse().ok()
-}
-
-/// Whether the process that began at `started` still runs.
-fn is_alive(pid: i32, started: u64) -> bool {
-    if kill(Pid::from_raw(pid), None) == Err(nix::errno::Errno::ESRCH) {
-        return false;
-    }
-    process_start(pid).is_none_or(|now| now == started)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,10 +240,13 @@ mod tests {
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let pid = child.id() as i32;
         child.wait().unwrap();
-        let dead = Owner {
-            host: host_name(),
+        let process = Process {
+            host: Process::this().host,
             pid,
             started: 1,
+        };
+        let dead = Owner {
+            process,
             token: "t".to_owned(),
             beat: 3,
         };
@@ -271,10 +258,13 @@ mod tests {
     fn a_lease_that_was_taken_over_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
         let lease = Lease::take(dir.path()).unwrap();
-        let thief = Owner {
+        let process = Process {
             host: "other".to_owned(),
             pid: 1,
             started: 1,
+        };
+        let thief = Owner {
+            process,
             token: "x".to_owned(),
             beat: 0,
         };

@@ -5,7 +5,10 @@ mod archive;
 pub mod layout;
 mod lease;
 pub mod manifest;
+mod process;
+mod staging;
 
 pub use archive::{Store, StoreError, read_json, write_json};
-pub use lease::{Lease, LeaseError, host_name};
+pub use lease::{Lease, LeaseError};
 pub use manifest::{CapacityFile, Manifest, TokenCounts};
+pub use process::host_name;

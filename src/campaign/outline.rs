@@ -1,0 +1,43 @@
+//! What a run is going to do, before it does it: `mst run --dry-run`.
+
+use crate::search::{Search, StagesConfig};
+use crate::settings::{Experiment, Settings};
+use crate::units::{Plain, Rate};
+
+use super::rules;
+
+/// The plan of one pair.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Outline {
+    /// The pair.
+    pub pair: String,
+    /// Where the search begins.
+    pub start: Rate,
+    /// Rates of the ramp while nothing fails, the first six.
+    pub ramp: Vec<Rate>,
+    /// The threshold in words.
+    pub stop: String,
+    /// Most trials.
+    pub most_trials: u32,
+    /// Hours of load and cool-down if all of them are run in full.
+    pub most_hours: f64,
+}
+
+/// Outlines the search of a pair.
+pub fn outline(settings: &Settings, experiment: &Experiment) -> Outline {
+    let StagesConfig { start, multiplier, limit, stop } = rules::config(settings, experiment);
+    let mut ramp = vec![start];
+    while ramp.len() < 6 {
+        let last = ramp[ramp.len() - 1];
+        ramp.push(Rate::per_minute(last.as_per_minute() * multiplier).rounded());
+    }
+    let trial_s = settings.duration.as_secs_f64() + settings.drain.as_secs_f64() + settings.cooldown.as_secs_f64();
+    Outline {
+        pair: experiment.name.clone(),
+        start,
+        ramp,
+        stop: format!("until M - m is within {}", stop.describe(start.as_per_minute())),
+        most_trials: limit,
+        most_hours: f64::from(limit) * trial_s / 3600.0,
+    }
+}

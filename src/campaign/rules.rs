@@ -1,0 +1,57 @@
+//! From settings to the search, the criterion and the load generator that they name.
+
+use crate::criterion::Criterion;
+use crate::criterion::drift::Drift;
+use crate::criterion::plateau::Plateau;
+use crate::criterion::welch::Welch;
+use crate::search::{Search, Stages, StagesConfig, StagesLegacy};
+use crate::settings::{Evaluation, Experiment, ExperimentType, LoadGenChoice, SearchKind, Settings};
+
+/// The search of an experiment.
+pub(super) fn search(settings: &Settings, experiment: &Experiment) -> Box<dyn Search> {
+    let config = StagesConfig {
+        start: experiment.start,
+        multiplier: settings.multiplier,
+        stop: settings.stop,
+        limit: settings.iteration_limit,
+    };
+    match settings.search {
+        SearchKind::Stages => Box::new(Stages::new(config)),
+        SearchKind::StagesLegacy => Box::new(StagesLegacy::new(config)),
+    }
+}
+
+/// The criterion.
+pub(super) fn criterion(settings: &Settings) -> Box<dyn Criterion> {
+    let (relative, absolute) = settings.plateau;
+    let success = settings.success_rate_percent;
+    match (settings.experiment_type, settings.search, settings.evaluation) {
+        (ExperimentType::Mit, SearchKind::StagesLegacy, _) => Box::new(Plateau::legacy(relative, absolute, success)),
+        (ExperimentType::Mit, SearchKind::Stages, _) => Box::new(Plateau::new(relative, absolute, success)),
+        (ExperimentType::Mst, _, Evaluation::Drift) => Box::new(Drift::new(success)),
+        (ExperimentType::Mst, _, Evaluation::Welch) => {
+            Box::new(Welch { filter_buffer_s: settings.filter_buffer_s, success_rate_percent: success })
+        }
+    }
+}
+
+/// The search's name in files.
+pub(super) fn search_name(settings: &Settings) -> &'static str {
+    match settings.search {
+        SearchKind::Stages => "stages",
+        SearchKind::StagesLegacy => "stages-legacy",
+    }
+}
+
+/// `MST` or `MIT`.
+pub(super) fn experiment_type(settings: &Settings) -> &'static str {
+    match settings.experiment_type {
+        ExperimentType::Mst => "MST",
+        ExperimentType::Mit => "MIT",
+    }
+}
+
+/// Whether every request opens a new connection.
+pub(super) fn fresh_connections(settings: &Settings) -> bool {
+    matches!(settings.loadgen, LoadGenChoice::Native { fresh_connections: true })
+}

@@ -1,0 +1,206 @@
+//! Runs a load generator against a live endpoint, in a staging folder, and stores what it measured.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::{Judged, Trial, TrialError, TrialRunner, Watch};
+use crate::criterion::Flow;
+use crate::executor::{Executor, Exit};
+use crate::loadgen::{Command, LoadGenerator, TrialJob};
+use crate::search::Probe;
+use crate::store::{Lease, Manifest, Store, layout, write_json};
+use crate::trial::{Measurement, Outcome, TrialSpec};
+
+/// How often a running trial is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+/// Share of requests that may fail to connect before we ask whether the endpoint is still there.
+const LOST_SHARE: f64 = 0.05;
+/// Longest pause before a repetition.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+/// Lines of a log that an error shows.
+const TAIL_LINES: usize = 20;
+
+/// What the live runner is told once per pair.
+pub struct Setup<'a> {
+    /// Where results go.
+    pub store: &'a Store,
+    /// The lease of the pair.
+    pub lease: &'a Lease,
+    /// Which load generator.
+    pub loadgen: &'a dyn LoadGenerator,
+    /// Where it runs.
+    pub executor: &'a dyn Executor,
+    /// The job of a trial.
+    pub job: &'a dyn Fn(&TrialSpec) -> TrialJob,
+    /// The manifest of a measured trial.
+    pub manifest: &'a dyn Fn(&TrialSpec, &Probe, &Measurement) -> Manifest,
+    /// Writes the users' files into a staging folder.
+    pub files: &'a dyn Fn(&Path, &Manifest, &Trial, &Judged<'_>) -> Result<(), TrialError>,
+    /// Whether the endpoint answers; an error says what it does instead.
+    pub alive: &'a dyn Fn() -> Result<(), String>,
+    /// Repetitions of a trial after trouble.
+    pub retries: u32,
+}
+
+/// The live runner.
+pub struct Live<'a> {
+    setup: Setup<'a>,
+}
+
+impl<'a> Live<'a> {
+    /// A runner for one pair.
+    pub fn new(setup: Setup<'a>) -> Self {
+        Self { setup }
+    }
+
+    /// Carries the trial out once.
+    fn once(&self, spec: &TrialSpec, probe: &Probe, watch: &mut dyn Watch) -> Result<Trial, TrialError> {
+        let Setup {
+            store,
+            lease,
+            loadgen,
+            ..
+        } = &self.setup;
+        lease.check()?;
+        let id = spec.id();
+        let pair = lease.pair_name();
+        let folder = store.begin(&pair, &id)?;
+        let job = (self.setup.job)(spec);
+        for command in loadgen.prepare(&job, &folder)? {
+            self.execute(&command, &job, &folder, watch)?;
+        }
+        let measurement = loadgen.read(&job, &folder)?;
+        self.check_endpoint(&measurement)?;
+        if let Some(why) = &measurement.client.void {
+            return Err(TrialError::ClientTooSlow(why.clone()));
+        }
+        let manifest = (self.setup.manifest)(spec, probe, &measurement);
+        // From here on the trial counts as measured, whatever happens to us.
+        write_json(&folder.join(layout::MANIFEST), &manifest)?;
+        Ok(Trial {
+            id,
+            measurement,
+            folder,
+            reused: false,
+        })
+    }
+
+    /// Runs one command to its end.
+    fn execute(
+        &self,
+        command: &Command,
+        job: &TrialJob,
+        folder: &Path,
+        watch: &mut dyn Watch,
+    ) -> Result<(), TrialError> {
+        let mut running = self.setup.executor.start(command)?;
+        self.setup.store.leave_trace(folder, &running.pids())?;
+        let mut follower = self.setup.loadgen.follow(job, folder);
+        let mut stopping = false;
+        let exit = loop {
+            if let Some(exit) = running.poll()? {
+                break exit;
+            }
+            if watch.is_interrupted() {
+                running.kill();
+                return Err(TrialError::Interrupted);
+            }
+            if let Some(progress) = follower.as_mut().and_then(|f| f.read())
+                && watch.observe(&progress) == Flow::Stop
+                && !stopping
+            {
+                stopping = true;
+                fs_err::write(folder.join(layout::STOP), b"").map_err(crate::store::StoreError::from)?;
+            }
+            std::thread::sleep(LOOK);
+        };
+        if exit == Exit::Code(0) {
+            return Ok(());
+        }
+        if watch.is_interrupted() {
+            return Err(TrialError::Interrupted);
+        }
+        let program = command
+            .argv
+            .first()
+            .map(|p| p.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let what = match exit {
+            Exit::Code(code) => format!("the load generator `{program}` ended with status {code}"),
+            Exit::Signal(signal) => format!("the load generator `{program}` was ended by signal {signal}"),
+            Exit::TimedOut => format!("the load generator `{program}` did not end in time and was killed"),
+        };
+        Err(TrialError::Exit {
+            what,
+            log: command.log.clone(),
+            tail: tail_of(&command.log),
+        })
+    }
+
+    /// Tells an endpoint that is gone from one that is overloaded: only when it does not answer afterwards either.
+    fn check_endpoint(&self, measurement: &Measurement) -> Result<(), TrialError> {
+        let total = measurement.records.len();
+        let lost = measurement
+            .records
+            .iter()
+            .filter(|r| {
+                matches!(
+                    r.outcome,
+                    Outcome::Refused | Outcome::Connect | Outcome::BrokenStream
+                )
+            })
+            .count();
+        let nothing_came = measurement.records.iter().all(|r| r.first_token_ns.is_none());
+        if (lost as f64) <= LOST_SHARE * total as f64 && !nothing_came {
+            return Ok(());
+        }
+        (self.setup.alive)()
+            .map_err(|why| TrialError::Endpoint(format!("the endpoint went away during the trial: {why}")))
+    }
+}
+
+impl TrialRunner for Live<'_> {
+    fn run(&mut self, spec: &TrialSpec, probe: &Probe, watch: &mut dyn Watch) -> Result<Trial, TrialError> {
+        let mut left = self.setup.retries;
+        loop {
+            let error = match self.once(spec, probe, watch) {
+                Ok(trial) => return Ok(trial),
+                Err(error) => error,
+            };
+            if left == 0 || !error.is_worth_a_retry() {
+                return Err(error);
+            }
+            left -= 1;
+            watch.retried(&error.to_string(), left);
+            let tries = self.setup.retries - left;
+            let end = Instant::now() + Duration::from_secs(1 << tries.min(8)).min(LONGEST_BACKOFF);
+            while Instant::now() < end {
+                if watch.is_interrupted() {
+                    return Err(TrialError::Interrupted);
+                }
+                std::thread::sleep(LOOK);
+            }
+        }
+    }
+
+    fn settle(&mut self, trial: &Trial, judged: &Judged<'_>) -> Result<PathBuf, TrialError> {
+        let staging = self.setup.store.root().join(layout::STAGING);
+        if !trial.folder.starts_with(&staging) {
+            return Ok(trial.folder.clone());
+        }
+        self.setup.lease.check()?;
+        let manifest: Manifest = crate::store::read_json(&trial.folder.join(layout::MANIFEST))?;
+        write_json(&trial.folder.join(layout::VERDICT), judged.verdict)?;
+        (self.setup.files)(&trial.folder, &manifest, trial, judged)?;
+        Ok(self.setup.store.archive(&trial.folder, &manifest)?)
+    }
+}
+
+/// The last lines of a log.
+fn tail_of(log: &Path) -> String {
+    let bytes = fs_err::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    let from = lines.len().saturating_sub(TAIL_LINES);
+    lines[from..].join("\n")
+}

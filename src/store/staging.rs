@@ -1,0 +1,76 @@
+//! What a killed driver left behind: load generators that still run, and folders that hold half a trial.
+
+use std::path::Path;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use super::layout::{MANIFEST, PROCESS, STAGING};
+use super::process::Process;
+use super::{Store, StoreError, read_json, write_json};
+
+impl Store {
+    /// Notes which processes (each the leader of its group) work in a staging folder.
+    ///
+    /// # Errors
+    /// When the note cannot be written.
+    pub fn leave_trace(&self, staged: &Path, pids: &[i32]) -> Result<(), StoreError> {
+        let processes: Vec<Process> = pids.iter().map(|&pid| Process::of(pid)).collect();
+        write_json(&staged.join(PROCESS), &processes)
+    }
+
+    /// Clears the staging folders of a pair whose lease we hold: ends load generators that still run for a dead
+    /// driver, removes what is not complete. Complete trials stay; they count as measured.
+    ///
+    /// # Errors
+    /// When a folder cannot be read or removed.
+    pub fn sweep(&self, pair: &str) -> Result<(), StoreError> {
+        let entries = match fs_err::read_dir(self.root().join(STAGING).join(pair)) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        for entry in entries {
+            let folder = entry?.path();
+            if folder.join(MANIFEST).is_file() {
+                continue;
+            }
+            let left: Vec<Process> = read_json(&folder.join(PROCESS)).unwrap_or_default();
+            for process in left.iter().filter(|p| p.is_local() && p.is_alive()) {
+                // It may end by itself meanwhile.
+                let _ = killpg(Pid::from_raw(process.pid), Signal::SIGKILL);
+            }
+            fs_err::remove_dir_all(&folder)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::CommandExt;
+
+    use super::*;
+
+    #[test]
+    fn sweeping_ends_orphans_and_keeps_complete_trials() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let staged = |name: &str| store.root().join(STAGING).join("1_1").join(name);
+        for name in ["half", "whole"] {
+            std::fs::create_dir_all(staged(name)).unwrap();
+        }
+        std::fs::write(staged("whole").join(MANIFEST), "{}").unwrap();
+        let mut orphan = std::process::Command::new("sleep")
+            .arg("600")
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        store.leave_trace(&staged("half"), &[orphan.id() as i32]).unwrap();
+        store.sweep("1_1").unwrap();
+        assert!(!orphan.wait().unwrap().success());
+        assert!(!staged("half").exists());
+        assert!(staged("whole").exists());
+        store.sweep("2_2").unwrap();
+    }
+}
