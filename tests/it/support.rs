@@ -21,3 +21,8 @@ pub(crate) fn golden(path: &str) -> PathBuf {
         .join("tests/golden")
         .join(path)
 }
+
+/// Whether the long checks were asked for (`scripts/test --long`).
+pub(crate) fn long() -> bool {
+    std::env::var("MST_TEST_LONG").is_ok_and(|v| v == "1")
+}

@@ -1,0 +1,156 @@
+//! `mst run`: from a `.env` to the maximum sustainable throughput of an endpoint for each token pair.
+
+mod answers;
+mod dry_run;
+
+use std::io::IsTerminal;
+
+use crate::campaign::{self, Campaign, PairAnswer, Target, TargetError};
+use crate::report::{Bars, Event, JsonLines, Lines, Observer, Observers};
+use crate::runner::TrialError;
+use crate::settings::Settings;
+use crate::store::{Store, layout};
+
+use super::Format;
+use super::exit::{Exit, Failure, Outcome};
+use super::interrupt::Interrupt;
+use super::settings_args::SettingsArgs;
+
+/// Find the maximum sustainable throughput of an endpoint for each token pair.
+///
+/// Settings come from flags, the environment, `.env` and defaults, in this order. Without a URL, the embedded simulated
+/// endpoint is measured, with short trials. What is stored in the results folder is not measured again: run the same
+/// command again to resume.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// Say what would be done, and do nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Measure anew, whatever is stored.
+    #[arg(long)]
+    fresh: bool,
+    /// When another process works on a pair, wait for it instead of stopping.
+    #[arg(long)]
+    wait: bool,
+    /// How the answer is printed on stdout.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  mst run                                  the embedded endpoint: a few minutes, two token pairs
+  mst run --url http://gpu07:8000          a real endpoint, half an hour a trial
+  mst run --tokens 128:128                 one token pair again, keeping what is measured
+  mst run --tokens 128:128 --fresh         the same, measured anew
+  mst run --dry-run                        pairs, rates, worst-case number of trials and hours, commands
+  mst run --format json > answers.json     for programs";
+
+/// Runs the verb.
+pub(crate) fn run(args: Args) -> Outcome {
+    let loaded = args.settings.load()?;
+    let settings = &loaded.settings;
+    for line in loaded.banner() {
+        eprintln!("{line}");
+    }
+    let interrupt = Interrupt::listen()?;
+    let loadgen = campaign::load_generator(settings).map_err(Failure::input)?;
+    if args.dry_run {
+        return dry_run::print(settings, loadgen.as_ref(), args.format);
+    }
+    let store = Store::open(&settings.results_dir)?;
+    let target = Target::open(settings).map_err(unreachable_or_input)?;
+    let mut observer = observers(&store)?;
+    for note in &target.notes {
+        observer.see(&Event::Note { text: note.clone() });
+    }
+    let campaign = Campaign {
+        settings,
+        target: &target,
+        loadgen: loadgen.as_ref(),
+        loadgen_spec: loadgen.identity().map_err(|e| Failure::new(Exit::LoadGenerator, e))?,
+        prompts: campaign::prompt_source(settings).map_err(Failure::input)?,
+        store: &store,
+        fresh: args.fresh,
+        wait: args.wait,
+        interrupted: &|| interrupt.is_set(),
+    };
+    let (answers, failure) = run_pairs(&campaign, settings, &mut observer, &interrupt);
+    drop(observer);
+    answers::print(&answers, settings, args.format)?;
+    match failure {
+        None => Ok(answers::worst(&answers)),
+        Some(failure) => Err(failure),
+    }
+}
+
+/// Runs the pairs one after the other. A pair that fails does not keep the others from being searched, unless the
+/// trouble is everybody's.
+fn run_pairs(
+    campaign: &Campaign<'_>,
+    settings: &Settings,
+    observer: &mut dyn Observer,
+    interrupt: &Interrupt,
+) -> (Vec<PairAnswer>, Option<Failure>) {
+    let count = settings.experiments.len();
+    let mut answers = Vec::new();
+    let mut failure = None;
+    for (index, experiment) in settings.experiments.iter().enumerate() {
+        match campaign.run_pair((index + 1, count), experiment, observer) {
+            Ok(answer) => answers.push(answer),
+            Err(TrialError::Interrupted) => {
+                let error = anyhow::anyhow!("stopped; everything measured is kept, run again to resume");
+                return (answers, Some(Failure::new(interrupt.exit(), error)));
+            }
+            Err(error) => {
+                let everybodys = !matches!(error, TrialError::ClientTooSlow(_) | TrialError::Lease(_));
+                let exit = exit_of(&error);
+                let error = anyhow::Error::new(error).context(format!(
+                    "{}: given up after trouble that is not the service's answer; everything measured is kept, run again to resume",
+                    experiment.name
+                ));
+                if everybodys {
+                    return (answers, Some(Failure::new(exit, error)));
+                }
+                observer.see(&Event::Note { text: format!("{error:#}") });
+                failure = Some(Failure::new(exit, error));
+            }
+        }
+    }
+    (answers, failure)
+}
+
+/// The exit code of trouble that is not the service's answer.
+fn exit_of(error: &TrialError) -> Exit {
+    match error {
+        TrialError::Endpoint(_) => Exit::Unreachable,
+        TrialError::LoadGen(_) | TrialError::Executor(_) | TrialError::Exit { .. } | TrialError::ClientTooSlow(_) => {
+            Exit::LoadGenerator
+        }
+        TrialError::Store(_) | TrialError::Lease(_) | TrialError::Interrupted => Exit::Unexpected,
+    }
+}
+
+fn unreachable_or_input(error: TargetError) -> Failure {
+    let exit = match error {
+        TargetError::Endpoint(_) => Exit::Unreachable,
+        TargetError::Embedded(_) => Exit::Unexpected,
+        TargetError::Prompts(_) => Exit::Input,
+    };
+    Failure::new(exit, error)
+}
+
+/// Bars on a terminal, plain lines otherwise; `events.jsonl` in any case.
+fn observers(store: &Store) -> std::io::Result<Observers> {
+    let mut all = Observers::default();
+    if std::io::stderr().is_terminal() {
+        all.add(Box::new(Bars::default()));
+    } else {
+        all.add(Box::new(Lines::default()));
+    }
+    all.add(Box::new(JsonLines::append(&store.root().join(layout::EVENTS))?));
+    Ok(all)
+}
