@@ -9,6 +9,7 @@ mod process;
 mod report;
 mod run;
 mod serve;
+mod settings_args;
 mod trial;
 
 use std::process::ExitCode;

@@ -2,6 +2,30 @@
 //!
 //! Precedence: flag, environment, `.env`, default. `.env` is never written, and the process environment never changed.
 
+mod build;
+mod dotenv;
+mod example;
+mod experiments;
+mod external;
+mod keys;
+mod layers;
+mod load;
+mod mixes;
+mod problem;
+mod shares;
+mod tokens;
+mod url;
+mod values;
+
+pub use example::{documented, example};
+pub use keys::{Group, KEYS, Key, find as find_key};
+pub use load::{Entry, Loaded, Sources, load};
+pub use mixes::{mix_name, mix_text};
+pub use problem::{Origin, SettingsError, SettingsErrors};
+pub use shares::{MixPlan, plan_mix};
+pub use tokens::token_pair;
+
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +34,7 @@ use crate::units::{Rate, TokenPair};
 use crate::workload::{Arrival, LengthClass};
 
 /// Everything that `mst run` needs to know, validated.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Which set of defaults was taken.
     pub profile: Profile,
@@ -110,6 +134,15 @@ pub enum Profile {
     Demo,
     /// A URL: half-hour trials.
     Live,
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Demo => "demo",
+            Self::Live => "live",
+        })
+    }
 }
 
 /// Maximum sustainable or maximum instantaneous throughput.
