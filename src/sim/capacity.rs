@@ -200,8 +200,8 @@ mod tests {
                 .rate
                 .as_per_minute()
         };
-        assert_eq!(rate(fixed(32, 16)).round(), 11_029.0);
-        assert_eq!(rate(fixed(64, 32)).round(), 5_618.0);
+        assert_eq!(rate(fixed(32, 16)).round() as u32, 11_029);
+        assert_eq!(rate(fixed(64, 32)).round() as u32, 5_618);
     }
 
     #[test]

@@ -283,6 +283,7 @@ impl Replica {
 
 #[cfg(test)]
 mod tests {
+    use super::Admission::{Queued, Rejected};
     use super::*;
 
     fn replica(change: impl FnOnce(&mut ReplicaConfig)) -> Replica {
@@ -340,7 +341,6 @@ mod tests {
         let offered: Vec<Admission> = (0..4)
             .map(|id| replica.offer(Time::ZERO, request(id, 1, 1)))
             .collect();
-        use Admission::{Queued, Rejected};
         assert_eq!(offered, [Queued, Queued, Queued, Rejected]);
         replica.advance(Time::ZERO);
         assert_eq!(replica.offer(Time::ZERO, request(9, 1, 1)), Rejected);
