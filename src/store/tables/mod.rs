@@ -1,5 +1,9 @@
 //! The tables of a trial's folder, in every form that the users' programs have had.
 
+mod pyfloat;
+
+pub use pyfloat::{PyBool, PyFloat, Short};
+
 /// Names of folders and columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
