@@ -7,6 +7,8 @@ mod lease;
 pub mod manifest;
 mod process;
 mod staging;
+pub mod fmperf_events;
+pub mod tables;
 
 pub use archive::{Store, StoreError, read_json, write_json};
 pub use lease::{Lease, LeaseError};
