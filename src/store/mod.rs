@@ -2,5 +2,6 @@
 //! recomputed. Names and columns are known here and nowhere else.
 
 pub mod manifest;
+pub mod rows;
 
 pub use manifest::{CapacityFile, Manifest, TokenCounts};
