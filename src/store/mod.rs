@@ -9,6 +9,7 @@ mod process;
 mod staging;
 pub mod fmperf_events;
 pub mod tables;
+pub mod rows;
 
 pub use archive::{Store, StoreError, read_json, write_json};
 pub use lease::{Lease, LeaseError};
