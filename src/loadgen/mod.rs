@@ -1,6 +1,8 @@
 //! Load generators: programs that send requests. Ours, fmperf, or any command; each turns a trial into commands, and
 //! the folder that these leave behind into a [`Measurement`].
 
+pub mod command;
+pub mod fmperf;
 pub mod native;
 
 use std::ffi::OsString;
@@ -8,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use crate::workload::prompts::PromptEncoding;
 
 use crate::criterion::Progress;
 use crate::trial::{Measurement, TrialSpec};
@@ -58,31 +62,6 @@ pub struct Limits {
     pub tpot_s: f64,
     /// How long to wait for open requests after the last was sent.
     pub drain_s: f64,
-}
-
-/// How prompts are put on the wire.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PromptEncoding {
-    /// A list of token ids drawn from `[low, high)`: exact counts without a tokenizer (completions only).
-    TokenIds {
-        /// Smallest id.
-        low: u32,
-        /// One more than the largest id.
-        high: u32,
-    },
-    /// Text, counted by a `tokenizer.json`.
-    Tokenizer {
-        /// Path of the file.
-        path: PathBuf,
-    },
-    /// Text, its length calibrated against the usage that the server reported: tokens = overhead + per_word * words.
-    Calibrated {
-        /// Tokens that the server adds to every prompt (chat template, start token).
-        overhead: f64,
-        /// Mean tokens of a word.
-        per_word: f64,
-    },
 }
 
 /// Whether `results.json` is written.

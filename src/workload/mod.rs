@@ -5,6 +5,7 @@
 
 mod arrivals;
 mod lengths;
+pub mod prompts;
 pub mod seeds;
 
 pub use arrivals::Arrival;
