@@ -1,17 +1,35 @@
 //! What is loaded: a live endpoint, or the embedded one.
 
-use crate::endpoint::EndpointError;
-use crate::endpoint::discover::{self, Access};
-use crate::endpoint::embedded::{EmbeddedConfig, EmbeddedServer};
+use std::path::Path;
+
+use crate::endpoint::embedded::{EmbeddedConfig, EmbeddedError, EmbeddedServer};
+use crate::endpoint::{EndpointError, discover, usage};
 use crate::loadgen::{Api, Endpoint, PromptEncoding};
-use crate::settings::Settings;
+use crate::settings::{Secret, Settings};
 use crate::sim::{ReplicaConfig, true_capacity};
 use crate::units::Rate;
-use crate::workload::LengthClass;
+use crate::workload::prompts::{self, PromptError, PromptFactory};
+use crate::workload::{LengthClass, PromptSource, PromptSpec};
 
 /// Token ids that prompts are drawn from where the server takes ids: inside every vocabulary in use (the smallest has
 /// some 32,000), and above the special and byte tokens at its start.
 const TOKEN_IDS: PromptEncoding = PromptEncoding::TokenIds { low: 1_000, high: 30_000 };
+/// Lengths in words of the requests that text is calibrated with.
+const CALIBRATION_WORDS: [u32; 4] = [8, 40, 120, 240];
+
+/// Why a target cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// The endpoint.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// The embedded server.
+    #[error(transparent)]
+    Embedded(#[from] EmbeddedError),
+    /// The prompts.
+    #[error(transparent)]
+    Prompts(#[from] PromptError),
+}
 
 /// What is loaded, ready.
 pub struct Target {
@@ -23,6 +41,134 @@ pub struct Target {
     pub encoding: PromptEncoding,
     /// What was found out on the way.
     pub notes: Vec<String>,
+    key: Option<Secret>,
+    timeout: std::time::Duration,
     embedded: Option<(EmbeddedServer, ReplicaConfig)>,
-    settings: Settings,
+}
+
+impl Target {
+    /// Starts the embedded server, or asks the endpoint what it serves and how it counts tokens.
+    ///
+    /// # Errors
+    /// When the endpoint does not answer as it should; the message says what to do.
+    pub fn open(settings: &Settings) -> Result<Self, TargetError> {
+        match &settings.url {
+            None => Self::embedded(settings),
+            Some(url) => Self::live(settings, url),
+        }
+    }
+
+    fn embedded(settings: &Settings) -> Result<Self, TargetError> {
+        let config = EmbeddedConfig::default();
+        let replica = config.replica.clone();
+        let model = config.model.clone();
+        let server = EmbeddedServer::start(config)?;
+        let encoding = match settings.api {
+            Api::Completions => TOKEN_IDS,
+            // The embedded server counts a word as a token.
+            Api::Chat => PromptEncoding::Calibrated { overhead: 0.0, per_word: 1.0 },
+        };
+        Ok(Self {
+            endpoint: Endpoint { base_url: server.base_url(), api: settings.api, model },
+            label: settings.target_label.clone().unwrap_or_else(|| server.label().to_owned()),
+            encoding,
+            notes: vec![format!("the embedded server answers at {}", server.base_url())],
+            key: None,
+            timeout: settings.discovery_timeout,
+            embedded: Some((server, replica)),
+        })
+    }
+
+    fn live(settings: &Settings, url: &str) -> Result<Self, TargetError> {
+        let key = settings.api_key.clone();
+        let timeout = settings.discovery_timeout;
+        let models = discover::models(url, key.as_ref().map(Secret::expose), timeout)?;
+        let mut notes = Vec::new();
+        let model = match &settings.model {
+            Some(model) => {
+                if !models.contains(model) {
+                    notes.push(format!("MODEL={model} is not among those that {url} lists: {}", models.join(", ")));
+                }
+                model.clone()
+            }
+            None => {
+                if models.len() > 1 {
+                    notes.push(format!("{url} lists {}; the first is used, set MODEL for another", models.join(", ")));
+                }
+                models.into_iter().next().unwrap_or_default()
+            }
+        };
+        let mut target = Self {
+            endpoint: Endpoint { base_url: url.to_owned(), api: settings.api, model },
+            label: settings.target_label.clone().unwrap_or_else(|| url.to_owned()),
+            encoding: TOKEN_IDS,
+            notes,
+            key,
+            timeout: settings.request_timeout,
+            embedded: None,
+        };
+        target.encoding = match &settings.tokenizer {
+            Some(path) => PromptEncoding::Tokenizer { path: absolute(path) },
+            None if settings.api == Api::Completions && settings.prompts_file.is_none() => TOKEN_IDS,
+            None => target.calibrate()?,
+        };
+        target.timeout = timeout;
+        Ok(target)
+    }
+
+    /// Sends a few texts and reads how many tokens the server counts in them.
+    fn calibrate(&mut self) -> Result<PromptEncoding, TargetError> {
+        let texts = PromptFactory::new(
+            &PromptSpec { source: PromptSource::Builtin, unique_prefix: true },
+            &[],
+            &PromptEncoding::Calibrated { overhead: 0.0, per_word: 1.0 },
+            None,
+        )?;
+        let Endpoint { base_url, api, model } = &self.endpoint;
+        let key = self.key.as_ref().map(Secret::expose);
+        let mut samples = Vec::new();
+        for (salt, words) in CALIBRATION_WORDS.into_iter().enumerate() {
+            let text = texts.probe(words as usize, salt as u64);
+            if let Some(tokens) = usage::prompt_tokens(base_url, api.path(), model, &text, key, self.timeout)? {
+                samples.push((words, tokens));
+            }
+        }
+        if samples.len() < 2 {
+            self.notes.push(
+                "the server does not report its token counts; prompts are sized by words and their lengths are a guess \
+                 (give a TOKENIZER for exact ones)"
+                    .to_owned(),
+            );
+            return Ok(PromptEncoding::Calibrated { overhead: 0.0, per_word: 1.33 });
+        }
+        let (overhead, per_word) = prompts::calibrate(&samples);
+        self.notes.push(format!(
+            "prompts are text, sized by the server's own counts: {overhead:.1} tokens and {per_word:.2} a word"
+        ));
+        Ok(PromptEncoding::Calibrated { overhead, per_word })
+    }
+
+    /// Whether the endpoint answers; otherwise what it does instead.
+    ///
+    /// # Errors
+    /// The trouble in words.
+    pub fn alive(&self) -> Result<(), String> {
+        discover::health(&self.endpoint.base_url, self.key.as_ref().map(Secret::expose), self.timeout)
+            .map_err(|e| e.to_string())
+    }
+
+    /// The true capacity, where the target is the embedded server.
+    pub fn true_capacity(&self, classes: &[LengthClass]) -> Option<Rate> {
+        let (_, replica) = self.embedded.as_ref()?;
+        true_capacity(replica, classes).ok().map(|truth| truth.rate)
+    }
+
+    /// How far the embedded server fell behind its own clock: then its true capacity was less than it says.
+    pub fn embedded_lag(&self) -> Option<std::time::Duration> {
+        self.embedded.as_ref().map(|(server, _)| server.max_lag())
+    }
+}
+
+fn absolute(path: &Path) -> std::path::PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Request, header};
+use hyper::{Method, Request, header};
 use serde::Deserialize;
 
 use super::{BaseUrl, Connector, EndpointError};
@@ -66,6 +66,30 @@ pub fn get(
     key: Option<&str>,
     timeout: Duration,
 ) -> Result<(String, Bytes), EndpointError> {
+    ask(url, path, None, key, timeout)
+}
+
+/// Posts a JSON document to `path`; returns the full address and the body of a successful answer.
+///
+/// # Errors
+/// See [`EndpointError`].
+pub fn post(
+    url: &BaseUrl,
+    path: &str,
+    document: &serde_json::Value,
+    key: Option<&str>,
+    timeout: Duration,
+) -> Result<(String, Bytes), EndpointError> {
+    ask(url, path, Some(document), key, timeout)
+}
+
+fn ask(
+    url: &BaseUrl,
+    path: &str,
+    document: Option<&serde_json::Value>,
+    key: Option<&str>,
+    timeout: Duration,
+) -> Result<(String, Bytes), EndpointError> {
     let address = format!("{url}{path}");
     let connector = Connector::new(url, false)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -77,12 +101,19 @@ pub fn get(
         })?;
     let exchange = async {
         let mut connection = connector.connect().await.map_err(|e| connect_error(url, &e))?;
-        let mut request = Request::get(url.path(path)).header(header::HOST, url.authority());
+        let method = if document.is_some() { Method::POST } else { Method::GET };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(url.path(path))
+            .header(header::HOST, url.authority());
+        if document.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
         if let Some(key) = key {
             request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
         }
         let request = request
-            .body(Full::new(Bytes::new()))
+            .body(Full::new(document.map_or_else(Bytes::new, |d| d.to_string().into())))
             .map_err(|_| EndpointError::Unreachable {
                 url: address.clone(),
                 why: "the key or the URL has characters that HTTP does not allow".to_owned(),

@@ -8,6 +8,7 @@ mod error;
 mod socket;
 mod tls;
 mod url;
+pub mod usage;
 
 pub use connection::{Connection, Connector};
 pub use discover::{health, models};
