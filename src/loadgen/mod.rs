@@ -2,6 +2,7 @@
 //! the folder that these leave behind into a [`Measurement`].
 
 pub mod command;
+mod delivered;
 pub mod fmperf;
 pub mod native;
 

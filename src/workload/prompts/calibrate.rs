@@ -58,7 +58,7 @@ mod tests {
         assert_eq!(calibrate(&[(100, 150), (100, 150)]), (0.0, 1.5));
         // Fewer tokens for more words: noise, not a slope.
         assert_eq!(calibrate(&[(10, 20), (20, 10)]), (0.0, 1.0));
-        assert_eq!(calibrate(&[(10, 5), (20, 15)]).0, 0.0);
+        assert_eq!(calibrate(&[(10, 5), (20, 15)]), (0.0, 10.0 / 15.0));
         assert_eq!(words_for(1, 30.0, 1.0), 1);
     }
 }

@@ -21,7 +21,7 @@ pub enum PromptEncoding {
         /// Path of the file.
         path: PathBuf,
     },
-    /// Text, its length calibrated against the usage that the server reported: tokens = overhead + per_word * words.
+    /// Text, its length calibrated against the usage that the server reported: tokens = overhead + `per_word` * words.
     Calibrated {
         /// Tokens that the server adds to every prompt (chat template, start token).
         overhead: f64,

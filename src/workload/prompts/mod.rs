@@ -168,7 +168,7 @@ impl PromptFactory {
     pub fn prompt(&self, request: &PlannedRequest) -> Prompt {
         let wanted = request.input_tokens;
         if let Some(file) = &self.file {
-            return self.from_file(file, request);
+            return self.file_prompt(file, request);
         }
         match &self.encoding {
             Encoding::Ids { low, high } => {
@@ -198,7 +198,7 @@ impl PromptFactory {
         self.corpus.common_words(words, self.unique, &mut rng)
     }
 
-    fn from_file(&self, file: &FilePrompts, request: &PlannedRequest) -> Prompt {
+    fn file_prompt(&self, file: &FilePrompts, request: &PlannedRequest) -> Prompt {
         let mut rng = seeds::stream(request.salt, "prompt");
         let choice = &file.by_class[usize::from(request.class)];
         let chosen = &file.prompts[choice[rng.random_range(0..choice.len())] as usize];
