@@ -1,1 +1,4 @@
 //! Integration tests: criteria.
+
+mod calibration;
+mod simulated;
