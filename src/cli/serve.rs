@@ -98,7 +98,7 @@ struct ReplicaArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Behaviour")]
 struct BehaviourArgs {
-    /// End responses after this many tokens, unless a request says ignore_eos or min_tokens
+    /// End responses after this many tokens, unless a request says `ignore_eos` or `min_tokens`
     #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
     eos_after: Option<u32>,
     /// Refuse streaming requests as vLLM does: status 200, then an error frame
@@ -126,8 +126,9 @@ Examples:
 
 /// Runs the verb.
 pub(crate) fn run(args: Args) -> Outcome {
-    let config = args.config().map_err(Failure::input)?;
-    let class = args.tokens.map(|pair| LengthClass { pair, share: 1.0 });
+    let (tokens, format) = (args.tokens, args.format);
+    let config = args.into_config().map_err(Failure::input)?;
+    let class = tokens.map(|pair| LengthClass { pair, share: 1.0 });
     let capacity = match class {
         Some(class) => Some(true_capacity(&config.replica, &[class]).map_err(Failure::input)?),
         None => None,
@@ -138,14 +139,14 @@ pub(crate) fn run(args: Args) -> Outcome {
         EmbeddedError::System(_) => Failure::from(error),
         EmbeddedError::Config(_) | EmbeddedError::Listen { .. } => Failure::input(error),
     })?;
-    announce(&args, &server, capacity)?;
+    announce(&server, tokens.zip(capacity), format)?;
     let _ = signals.forever().next();
     server.shutdown();
     Ok(Exit::Done)
 }
 
 impl Args {
-    fn config(&self) -> anyhow::Result<EmbeddedConfig> {
+    fn into_config(self) -> anyhow::Result<EmbeddedConfig> {
         let mut listen = self.listen;
         if let Some(port) = self.port {
             listen.set_port(port);
@@ -165,7 +166,7 @@ impl Args {
         replica.validate()?;
         Ok(EmbeddedConfig {
             replica,
-            model: self.model.clone(),
+            model: self.model,
             listen,
             api_key,
             eos_after: self.behaviour.eos_after,
@@ -198,41 +199,36 @@ impl ReplicaArgs {
 }
 
 /// The one line on stdout.
-fn announce(args: &Args, server: &EmbeddedServer, capacity: Option<TrueCapacity>) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    let url = server.base_url();
-    match args.format {
-        Format::Json => {
-            let method = capacity.map(|c| c.method);
-            let rate = capacity.map(|c| c.rate.as_per_minute());
-            let line = json!({
-                "url": url, "model": args.model, "label": server.label(),
-                "tokens": args.tokens.map(|t| t.to_string()),
-                "true_capacity_per_minute": rate, "capacity_method": method,
-            });
-            writeln!(out, "{line}")?;
-        }
-        Format::Human => {
-            write!(out, "{url} model {}", args.model)?;
-            if let (Some(tokens), Some(capacity)) = (args.tokens, capacity) {
-                let method = match capacity.method {
+fn announce(
+    server: &EmbeddedServer,
+    capacity: Option<(TokenPair, TrueCapacity)>,
+    format: Format,
+) -> std::io::Result<()> {
+    let (url, model) = (server.base_url(), server.model());
+    let line = match format {
+        Format::Json => json!({
+            "url": url, "model": model, "label": server.label(),
+            "tokens": capacity.map(|(tokens, _)| tokens.to_string()),
+            "true_capacity_per_minute": capacity.map(|(_, c)| c.rate.as_per_minute()),
+            "capacity_method": capacity.map(|(_, c)| c.method),
+        })
+        .to_string(),
+        Format::Human => match capacity {
+            None => format!("{url} model {model}"),
+            Some((tokens, capacity)) => {
+                let rate = Plain((capacity.rate.as_per_minute() * 10.0).round() / 10.0);
+                let error = match capacity.method {
                     CapacityMethod::ClosedForm => "exact".to_owned(),
                     CapacityMethod::LongRun => {
-                        format!(
-                            "by simulation, +-{} %",
-                            Plain(capacity.relative_error * 100.0 * 1.96)
-                        )
+                        format!("simulated, +-{} %", Plain(capacity.relative_error * 196.0))
                     }
                 };
-                let per_minute = Plain((capacity.rate.as_per_minute() * 10.0).round() / 10.0);
-                write!(
-                    out,
-                    " true capacity for {tokens}: {per_minute} req/min ({method})"
-                )?;
+                format!("{url} model {model} true capacity for {tokens}: {rate} req/min ({error})")
             }
-            writeln!(out)?;
-        }
-    }
+        },
+    };
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
     out.flush()
 }
 
