@@ -59,19 +59,19 @@ struct ReplicaArgs {
     /// Where the values that are not given come from
     #[arg(long, value_enum, default_value_t)]
     profile: Profile,
-    /// Most requests in a batch
+    /// Most requests in a batch [large: 64, demo: 32]
     #[arg(long, value_name = "N")]
     batch_cap: Option<u32>,
-    /// Time of a step without any request
+    /// Time of a step without any request [large: 8ms, demo: 6ms]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     step_base: Option<Duration>,
-    /// Time that each running request adds to a step
+    /// Time that each running request adds to a step [large: 60us, demo: 100us]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     step_per_seq: Option<Duration>,
-    /// Time that each admitted request adds to its first step
+    /// Time that each admitted request adds to its first step [large: 500us, demo: 200us]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     prefill_base: Option<Duration>,
-    /// Time that each prompt token adds to that step
+    /// Time that each prompt token adds to that step [large: 40us, demo: 20us]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     prefill_per_token: Option<Duration>,
     /// Room of the KV cache in tokens [default: unlimited]
@@ -80,16 +80,16 @@ struct ReplicaArgs {
     /// Most waiting requests; more are refused [default: unlimited]
     #[arg(long, value_name = "N")]
     queue_limit: Option<u32>,
-    /// HTTP status of a refused request: 429 or 503
+    /// HTTP status of a refused request: 429 or 503 [default: 503]
     #[arg(long, value_name = "STATUS", value_parser = overload_status)]
     overload_status: Option<OverloadStatus>,
-    /// Coefficient of variation of the step time, as 0.05
+    /// Coefficient of variation of the step time [large: 0, demo: 0.05]
     #[arg(long, value_name = "FRACTION")]
     jitter: Option<f64>,
-    /// Time before it answers; /health says 503 until then
+    /// Time before it answers; /health says 503 until then [default: 0s]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     startup: Option<Duration>,
-    /// Seed of the jitter
+    /// Seed of the jitter [default: 0]
     #[arg(long)]
     seed: Option<u64>,
 }
@@ -98,7 +98,7 @@ struct ReplicaArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Behaviour")]
 struct BehaviourArgs {
-    /// End responses after this many tokens, unless a request says ignore_eos or min_tokens
+    /// End responses after this many tokens, unless a request says `ignore_eos` or `min_tokens`
     #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
     eos_after: Option<u32>,
     /// Refuse streaming requests as vLLM does: status 200, then an error frame
@@ -126,8 +126,9 @@ Examples:
 
 /// Runs the verb.
 pub(crate) fn run(args: Args) -> Outcome {
-    let config = args.config().map_err(Failure::input)?;
-    let class = args.tokens.map(|pair| LengthClass { pair, share: 1.0 });
+    let (tokens, format) = (args.tokens, args.format);
+    let config = args.into_config().map_err(Failure::input)?;
+    let class = tokens.map(|pair| LengthClass { pair, share: 1.0 });
     let capacity = match class {
         Some(class) => Some(true_capacity(&config.replica, &[class]).map_err(Failure::input)?),
         None => None,
@@ -138,14 +139,14 @@ pub(crate) fn run(args: Args) -> Outcome {
         EmbeddedError::System(_) => Failure::from(error),
         EmbeddedError::Config(_) | EmbeddedError::Listen { .. } => Failure::input(error),
     })?;
-    announce(&args, &server, capacity)?;
+    announce(&server, tokens.zip(capacity), format)?;
     let _ = signals.forever().next();
     server.shutdown();
     Ok(Exit::Done)
 }
 
 impl Args {
-    fn config(&self) -> anyhow::Result<EmbeddedConfig> {
+    fn into_config(self) -> anyhow::Result<EmbeddedConfig> {
         let mut listen = self.listen;
         if let Some(port) = self.port {
             listen.set_port(port);
@@ -165,7 +166,7 @@ impl Args {
         replica.validate()?;
         Ok(EmbeddedConfig {
             replica,
-            model: self.model.clone(),
+            model: self.model,
             listen,
             api_key,
             eos_after: self.behaviour.eos_after,
@@ -198,41 +199,36 @@ impl ReplicaArgs {
 }
 
 /// The one line on stdout.
-fn announce(args: &Args, server: &EmbeddedServer, capacity: Option<TrueCapacity>) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    let url = server.base_url();
-    match args.format {
-        Format::Json => {
-            let method = capacity.map(|c| c.method);
-            let rate = capacity.map(|c| c.rate.as_per_minute());
-            let line = json!({
-                "url": url, "model": args.model, "label": server.label(),
-                "tokens": args.tokens.map(|t| t.to_string()),
-                "true_capacity_per_minute": rate, "capacity_method": method,
-            });
-            writeln!(out, "{line}")?;
-        }
-        Format::Human => {
-            write!(out, "{url} model {}", args.model)?;
-            if let (Some(tokens), Some(capacity)) = (args.tokens, capacity) {
-                let method = match capacity.method {
+fn announce(
+    server: &EmbeddedServer,
+    capacity: Option<(TokenPair, TrueCapacity)>,
+    format: Format,
+) -> std::io::Result<()> {
+    let (url, model) = (server.base_url(), server.model());
+    let line = match format {
+        Format::Json => json!({
+            "url": url, "model": model, "label": server.label(),
+            "tokens": capacity.map(|(tokens, _)| tokens.to_string()),
+            "true_capacity_per_minute": capacity.map(|(_, c)| c.rate.as_per_minute()),
+            "capacity_method": capacity.map(|(_, c)| c.method),
+        })
+        .to_string(),
+        Format::Human => match capacity {
+            None => format!("{url} model {model}"),
+            Some((tokens, capacity)) => {
+                let rate = Plain((capacity.rate.as_per_minute() * 10.0).round() / 10.0);
+                let error = match capacity.method {
                     CapacityMethod::ClosedForm => "exact".to_owned(),
                     CapacityMethod::LongRun => {
-                        format!(
-                            "by simulation, +-{} %",
-                            Plain(capacity.relative_error * 100.0 * 1.96)
-                        )
+                        format!("simulated, +-{} %", Plain(capacity.relative_error * 196.0))
                     }
                 };
-                let per_minute = Plain((capacity.rate.as_per_minute() * 10.0).round() / 10.0);
-                write!(
-                    out,
-                    " true capacity for {tokens}: {per_minute} req/min ({method})"
-                )?;
+                format!("{url} model {model} true capacity for {tokens}: {rate} req/min ({error})")
             }
-            writeln!(out)?;
-        }
-    }
+        },
+    };
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
     out.flush()
 }
 
@@ -276,5 +272,33 @@ mod tests {
         for bad in ["", "128", "0:1", "1:0", "9-3:1", "a:b", "1:2:3"] {
             assert!(pair(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_help_tells_the_values_of_the_profiles() {
+        #[derive(clap::Parser)]
+        struct Alone {
+            #[command(flatten)]
+            args: Args,
+        }
+        let help = <Alone as clap::CommandFactory>::command()
+            .render_long_help()
+            .to_string();
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        let (large, demo) = (ReplicaConfig::default(), ReplicaConfig::demo());
+        let time = |us: f64| humantime::format_duration(Duration::from_nanos((us * 1e3) as u64)).to_string();
+        for (large, demo) in [
+            (large.batch_cap.to_string(), demo.batch_cap.to_string()),
+            (time(large.step_base_us), time(demo.step_base_us)),
+            (time(large.step_per_seq_us), time(demo.step_per_seq_us)),
+            (time(large.prefill_base_us), time(demo.prefill_base_us)),
+            (time(large.prefill_us_per_token), time(demo.prefill_us_per_token)),
+            (large.jitter.to_string(), demo.jitter.to_string()),
+        ] {
+            let values = format!("[large: {large}, demo: {demo}]");
+            assert!(help.contains(&values), "{values} is not in {help}");
+        }
+        let Alone { args } = clap::Parser::parse_from(["serve", "--profile", "demo"]);
+        assert_eq!(args.replica.config(), ReplicaConfig::demo());
     }
 }

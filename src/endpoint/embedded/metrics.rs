@@ -196,7 +196,7 @@ impl Metrics {
             self.max_lag_s,
         );
         page.gauge(
-            "mst:pacing_lag_seconds_sum",
+            "mst:pacing_lag_sum_seconds",
             "Sum of these delays over all steps.",
             self.lag_sum_s,
         );

@@ -89,6 +89,7 @@ const BACKLOG: u32 = 4096;
 /// A running embedded endpoint. It stops when dropped.
 pub struct EmbeddedServer {
     address: SocketAddr,
+    model: String,
     label: String,
     pacer: Arc<Pacer>,
     stop: Option<oneshot::Sender<()>>,
@@ -119,6 +120,7 @@ impl EmbeddedServer {
             let _context = runtime.enter();
             Arc::new(Pacer::new(config.replica.clone())?)
         };
+        let model = config.model.clone();
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = mpsc::channel();
         let serving = Arc::clone(&pacer);
@@ -131,6 +133,7 @@ impl EmbeddedServer {
             })?;
         Ok(Self {
             address,
+            model,
             label,
             pacer,
             stop: Some(stop),
@@ -147,6 +150,11 @@ impl EmbeddedServer {
     /// Base URL without a path: `http://127.0.0.1:40123`.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// The name of its model.
+    pub fn model(&self) -> &str {
+        &self.model
     }
 
     /// Describes everything that changes what a trial against it measures, so without the port.
