@@ -61,8 +61,12 @@ impl Layers {
         let (lines, bad) = dotenv::read(bytes);
         for bad in bad {
             let place = at(bad.line).to_string();
-            self.errors
-                .push(SettingsError::unreadable(place, &bad.text, &bad.problem));
+            self.errors.push(SettingsError::unreadable(
+                place,
+                bad.line,
+                &bad.text,
+                &bad.problem,
+            ));
         }
         for line in lines {
             let origin = at(line.line);
@@ -130,6 +134,7 @@ impl Layers {
                 None if keys::standing(name).is_some() => self.meet_stranger(name, &origin),
                 None => self.errors.push(SettingsError::unreadable(
                     origin.to_string(),
+                    usize::MAX,
                     name,
                     &format!("this is not a setting{}", did_you_mean(name)),
                 )),
