@@ -15,9 +15,9 @@ fn sources(
     environment: &[(&str, &str)],
     flags: &[(&str, &str)],
 ) -> (tempfile::TempDir, Sources) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("t.env");
-    std::fs::write(&path, text).unwrap();
+    std::fs::write(&path, text).expect("the folder is ours");
     let owned = |pairs: &[(&str, &str)]| {
         pairs
             .iter()
@@ -279,7 +279,7 @@ fn the_example_names_every_key_and_parses_to_the_defaults_of_each_profile() {
 /// Compares with a file of the repository, or writes it where `UPDATE_GOLDEN` is set.
 fn compare(path: &Path, text: &str) {
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(path, text).unwrap();
+        std::fs::write(path, text).expect("the repository can be written");
     }
     let there = std::fs::read_to_string(path).unwrap_or_default();
     assert!(
@@ -304,6 +304,33 @@ fn example_and_documentation_follow_the_table_of_keys() {
             settings::documented()
         ),
     );
+}
+
+/// Keys of the older programs' files, of any form.
+const OLDER_KEYS: &str = "TARGET URL REQUESTS_DIR REQUESTS_FILENAME RESULTS_FILENAME RESULTS_ALL_FILENAME NUM_USERS \
+    SWEEP_USERS SAMPLE_SIZE FRAC_GREEDY CODE DURATION BACKOFF GRACE_PERIOD REQUEST_TIMEOUT TTFT_TIMEOUT TPOT_TIMEOUT \
+    WORKER_RPM_CAPACITY MAX_WORKERS REQ_MIN MIN_INPUT_TOKENS MAX_INPUT_TOKENS MIN_OUTPUT_TOKENS MAX_OUTPUT_TOKENS \
+    TOKENS_LIST REQ_MIN_START REQ_MIN_INCREASE_MULTIPLIER STOP_THRESHOLD THRESHOLD_TYPE EXPERIMENT_TYPE ADDITIVE \
+    TOKENS_LIST_PROPORTION COOLDOWN FILTER_BUFFER FILTER_BUFFER_MINUTES SUCCESS_RATE_THRESHOLD SUCCESS_RATE \
+    MIT_PLATEAU_REL_TOL MIT_PLATEAU_ABS_TOL OVERWRITE MAX_GENERATE_ATTEMPTS RETRY_BACKOFF_SECONDS PROMPTS_FILE \
+    HUGGINGFACE_TOKEN HF_TOKEN MODEL GPUS CPUS NODE SLURM_JOB_ID PROM_URL PROM_TOKEN NAMESPACE NUM_PROM_STEPS \
+    RESULTS_DIR MODEL_DISCOVERY_TIMEOUT ITERATION_COOLDOWN_SECONDS ITERATION_HARD_LIMIT WORKLOAD_MIXES NODE_LIST \
+    SERVICE_TYPE USE_CASES_YAML REQUESTS_FILENAME_BASE ADDITIVE_EXPECTED_PROPORTIONS ADDITIVE_TRUE_PROPORTIONS";
+
+#[test]
+fn every_key_of_the_older_programs_is_known_and_documented() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/compatibility.md")).unwrap();
+    for key in OLDER_KEYS.split_whitespace() {
+        // Empty values: whether the name is known, not whether a value is right.
+        let l = loaded(&format!("{key}="), &[], &[]);
+        assert!(l.warnings.is_empty(), "{:?}", l.warnings);
+        let name = if key.starts_with("PROM_") { "PROM_*" } else { key };
+        assert!(
+            page.contains(&format!("| `{name}`")),
+            "docs/compatibility.md lacks {name}"
+        );
+    }
 }
 
 #[test]

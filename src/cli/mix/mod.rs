@@ -63,17 +63,23 @@ fn profile_and_share(text: &str) -> Result<(TokenPair, f64), String> {
 
 /// Runs the verb.
 pub(crate) fn run(args: Args) -> Outcome {
+    let Args {
+        paths,
+        known,
+        shares,
+        format,
+    } = args;
     let input = |message: String| Failure::input(anyhow::anyhow!(message));
     let mut rates: BTreeMap<TokenPair, (Rate, String)> = BTreeMap::new();
-    for path in &args.paths {
+    for path in &paths {
         for (pair, found) in measured::throughputs(path).map_err(Failure::input)? {
             if let Some((rate, source)) = rates.insert(pair, found) {
                 eprintln!("note: {pair}: {rate} of {source} is replaced by that of a later folder");
             }
         }
     }
-    for (pair, rate) in &args.known {
-        rates.insert(*pair, (*rate, "--mst".to_owned()));
+    for (pair, rate) in known {
+        rates.insert(pair, (rate, "--mst".to_owned()));
     }
     if rates.is_empty() {
         let remedy = "no throughput is known; name a results folder, or write --mst IN:OUT=RATE";
@@ -82,9 +88,9 @@ pub(crate) fn run(args: Args) -> Outcome {
     for (pair, (rate, source)) in &rates {
         eprintln!("note: {pair}: {rate} ({source})");
     }
-    let plan = plan_mix(&profiles(&rates, &args.shares).map_err(input)?).map_err(input)?;
+    let plan = plan_mix(&profiles(&rates, &shares).map_err(input)?).map_err(input)?;
     let mut out = std::io::stdout().lock();
-    match args.format {
+    match format {
         Format::Human => write!(out, "{}", as_text(&plan))?,
         Format::Json => {
             serde_json::to_writer_pretty(&mut out, &as_json(&plan, &rates))?;
@@ -123,10 +129,12 @@ fn profiles(
 
 /// Lines for `.env`.
 fn as_text(plan: &MixPlan) -> String {
+    use std::fmt::Write;
     let mut text = String::new();
     for ((class, cost), capacity) in plan.classes.iter().zip(&plan.costs).zip(&plan.capacity_shares) {
-        text += &format!(
-            "# {}: {} % of the requests, {} % of the capacity, cost {}\n",
+        let _ = writeln!(
+            text,
+            "# {}: {} % of the requests, {} % of the capacity, cost {}",
             class.pair,
             Plain(class.share * 100.0),
             Plain(capacity * 100.0),

@@ -7,8 +7,9 @@ use crate::support::mst;
 
 fn write(root: &Path, path: &str, text: &str) {
     let path = root.join(path);
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(path, text).unwrap();
+    let folder = path.parent().expect("a file lies in a folder");
+    std::fs::create_dir_all(folder).expect("the folder is ours");
+    std::fs::write(path, text).expect("the folder is ours");
 }
 
 fn mix(folder: &Path, arguments: &[&str]) -> Output {
@@ -17,7 +18,7 @@ fn mix(folder: &Path, arguments: &[&str]) -> Output {
         .arg("mix")
         .args(arguments)
         .output()
-        .unwrap()
+        .expect("the program starts")
 }
 
 fn json(output: &Output) -> serde_json::Value {
