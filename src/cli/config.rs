@@ -33,13 +33,18 @@ pub(crate) struct Args {
 
 /// Runs the verb.
 pub(crate) fn run(args: Args) -> Outcome {
+    let Args {
+        settings: flags,
+        format,
+        example,
+    } = args;
     let mut out = std::io::stdout().lock();
-    if args.example {
+    if example {
         out.write_all(settings::example().as_bytes())?;
         return Ok(Exit::Done);
     }
-    let loaded = args.settings.load()?;
-    match args.format {
+    let loaded = flags.load()?;
+    match format {
         Format::Human => {
             out.write_all(as_text(&loaded).as_bytes())?;
             for warning in &loaded.warnings {

@@ -8,6 +8,7 @@ use crate::settings::{self, Loaded, Sources};
 /// Flags that set settings. Each beats the environment and the `.env` file.
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Settings")]
+#[allow(clippy::doc_markdown, reason = "the help shows these comments as they stand")]
 pub(crate) struct SettingsArgs {
     /// File with settings [default: .env, where there is one]
     #[arg(long, value_name = "FILE")]
@@ -21,19 +22,19 @@ pub(crate) struct SettingsArgs {
     /// API of the endpoint: completions or chat [API]
     #[arg(long, value_name = "API")]
     api: Option<String>,
-    /// Token pairs, for example 128:128,100-300:1-100 [`TOKENS_LIST`]
+    /// Token pairs, for example 128:128,100-300:1-100 [TOKENS_LIST]
     #[arg(long, value_name = "IN:OUT,…")]
     tokens: Option<String>,
-    /// Mixes of token pairs, for example [(128:128,0.5),(8:8,0.5)] [`WORKLOAD_MIXES`]
+    /// Mixes of token pairs, for example [(128:128,0.5),(8:8,0.5)] [WORKLOAD_MIXES]
     #[arg(long, value_name = "MIXES")]
     mixes: Option<String>,
-    /// Requests per minute where each search begins [`REQ_MIN_START`]
+    /// Requests per minute where each search begins [REQ_MIN_START]
     #[arg(long, value_name = "RATE,…")]
     start: Option<String>,
     /// How long a trial sends requests [DURATION]
     #[arg(long, value_name = "DURATION")]
     duration: Option<String>,
-    /// Pause after a trial [`ITERATION_COOLDOWN_SECONDS`]
+    /// Pause after a trial [ITERATION_COOLDOWN_SECONDS]
     #[arg(long, value_name = "DURATION")]
     cooldown: Option<String>,
     /// Which rule judges: drift or welch [EVALUATION]
@@ -48,7 +49,7 @@ pub(crate) struct SettingsArgs {
     /// Who sends the requests: native, fmperf or command [LOADGEN]
     #[arg(long, value_name = "NAME")]
     loadgen: Option<String>,
-    /// Root of the results [`RESULTS_DIR`]
+    /// Root of the results [RESULTS_DIR]
     #[arg(long, value_name = "DIR")]
     results_dir: Option<String>,
     /// Seed of everything drawn [SEED]

@@ -96,7 +96,7 @@ fn named_mixes(reader: &mut Reader<'_>) -> Vec<Named> {
 }
 
 fn named_pairs(reader: &mut Reader<'_>) -> Vec<Named> {
-    let additive = reader.switch("ADDITIVE");
+    let additive = additive_holds(reader);
     let pairs = match parse_list(reader.text("TOKENS_LIST")) {
         Err(problems) => {
             reader.refuse_all("TOKENS_LIST", &problems);
@@ -110,7 +110,7 @@ fn named_pairs(reader: &mut Reader<'_>) -> Vec<Named> {
     if additive {
         return additive_mix(reader, &pairs);
     }
-    if reader.is_set("TOKENS_LIST_PROPORTION") {
+    if reader.is_set("TOKENS_LIST_PROPORTION") && !reader.switch("ADDITIVE") {
         let notes = vec!["it has no effect without ADDITIVE=true".to_owned()];
         reader.note_on("TOKENS_LIST_PROPORTION", notes);
     }
@@ -122,6 +122,20 @@ fn named_pairs(reader: &mut Reader<'_>) -> Vec<Named> {
             classes: vec![LengthClass { pair, share: 1.0 }],
         })
         .collect()
+}
+
+/// Whether `ADDITIVE` makes the list one mix; it does not where the list comes from a higher source, as with `--tokens`.
+fn additive_holds(reader: &mut Reader<'_>) -> bool {
+    if !reader.switch("ADDITIVE") {
+        return false;
+    }
+    let (additive, tokens) = (reader.origin("ADDITIVE"), reader.origin("TOKENS_LIST"));
+    let holds = rank(&additive) >= rank(&tokens);
+    if !holds {
+        let note = format!("it has no effect on TOKENS_LIST ({tokens})");
+        reader.note_on("ADDITIVE", vec![note]);
+    }
+    holds
 }
 
 /// The older way to write one mix: `ADDITIVE=true`, shares in `TOKENS_LIST_PROPORTION`. Lists of unequal length, negative

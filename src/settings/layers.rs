@@ -32,7 +32,7 @@ type Layer = BTreeMap<String, Given>;
 #[derive(Debug, Default)]
 pub(super) struct Layers {
     /// Flags, environment, file: the first that has a key wins.
-    layers: [Layer; 3],
+    sources: [Layer; 3],
     pub(super) notes: Vec<String>,
     pub(super) warnings: Vec<String>,
     pub(super) errors: Vec<SettingsError>,
@@ -61,8 +61,12 @@ impl Layers {
         let (lines, bad) = dotenv::read(bytes);
         for bad in bad {
             let place = at(bad.line).to_string();
-            self.errors
-                .push(SettingsError::unreadable(place, &bad.text, &bad.problem));
+            self.errors.push(SettingsError::unreadable(
+                place,
+                bad.line,
+                &bad.text,
+                &bad.problem,
+            ));
         }
         for line in lines {
             let origin = at(line.line);
@@ -70,7 +74,7 @@ impl Layers {
                 value: line.value,
                 origin: origin.clone(),
             };
-            if let Some(earlier) = self.layers[FILE].insert(line.key.clone(), given) {
+            if let Some(earlier) = self.sources[FILE].insert(line.key.clone(), given) {
                 self.notes.push(format!(
                     "{origin}: {} was set before, at {}; the later line holds",
                     line.key, earlier.origin
@@ -96,9 +100,9 @@ impl Layers {
                     printable(value)
                 ));
             } else if keys::find(name).is_some() {
-                self.layers[ENVIRONMENT].insert(name.clone(), given);
+                self.sources[ENVIRONMENT].insert(name.clone(), given);
             } else if let Some(Standing::Refused { .. }) = keys::standing(name) {
-                self.layers[ENVIRONMENT].insert(name.clone(), given);
+                self.sources[ENVIRONMENT].insert(name.clone(), given);
                 self.meet_stranger(name, &origin);
             }
         }
@@ -110,7 +114,7 @@ impl Layers {
             let origin = Origin::Flag;
             let value = value.trim().to_owned();
             let known = keys::find(name);
-            self.layers[FLAGS].insert(
+            self.sources[FLAGS].insert(
                 name.clone(),
                 Given {
                     value: value.clone(),
@@ -130,6 +134,7 @@ impl Layers {
                 None if keys::standing(name).is_some() => self.meet_stranger(name, &origin),
                 None => self.errors.push(SettingsError::unreadable(
                     origin.to_string(),
+                    usize::MAX,
                     name,
                     &format!("this is not a setting{}", did_you_mean(name)),
                 )),
@@ -152,7 +157,7 @@ impl Layers {
             }
             Some(Standing::Refused { harmless, remedy }) => {
                 let value = self
-                    .layers
+                    .sources
                     .iter()
                     .find_map(|layer| layer.get(name).filter(|g| g.origin == *origin))
                     .map(|g| g.value.clone())
@@ -166,17 +171,17 @@ impl Layers {
 
     /// Whether any source has the key, under its present name or an older one.
     fn has(&self, name: &str) -> bool {
-        self.layers.iter().any(|layer| layer.contains_key(name))
+        self.sources.iter().any(|layer| layer.contains_key(name))
     }
 
     /// What a single layer says on `key`, with the name it used.
     fn in_layer(&self, layer: usize, key: &Key) -> Option<(&'static str, &Given)> {
-        if let Some(given) = self.layers[layer].get(key.name) {
+        if let Some(given) = self.sources[layer].get(key.name) {
             return Some((key.name, given));
         }
         key.aliases
             .iter()
-            .find_map(|alias| self.layers[layer].get(*alias).map(|given| (*alias, given)))
+            .find_map(|alias| self.sources[layer].get(*alias).map(|given| (*alias, given)))
             // REQUESTS_DIR had a meaning of its own beside RESULTS_DIR.
             .filter(|(alias, _)| *alias != "REQUESTS_DIR" || !self.has(key.name))
     }
@@ -190,7 +195,7 @@ impl Layers {
 
     /// The raw value of a name, older names included, from the highest layer that has it.
     pub(super) fn raw(&self, name: &str) -> Option<&str> {
-        self.layers
+        self.sources
             .iter()
             .find_map(|layer| layer.get(name))
             .map(|given| given.value.as_str())
@@ -292,7 +297,7 @@ impl Layers {
     /// Notes on values that lost against `value`.
     fn rivals(&self, key: &Key, name: &str, value: &str, origin: &Origin) -> Vec<String> {
         let mut notes = Vec::new();
-        for layer in &self.layers {
+        for layer in &self.sources {
             for rival_name in std::iter::once(&key.name).chain(key.aliases) {
                 let Some(rival) = layer.get(*rival_name) else {
                     continue;
@@ -313,7 +318,7 @@ impl Layers {
 
     fn minutes_as_seconds(&mut self, name: &str, value: &str, origin: &Origin) -> Option<String> {
         match value.parse::<f64>() {
-            Ok(minutes) if minutes >= 0.0 && minutes < 1e6 => Some((minutes * 60.0).to_string()),
+            Ok(minutes) if (0.0..1e6).contains(&minutes) => Some((minutes * 60.0).to_string()),
             _ => {
                 let problem = format!("`{value}` is not a number of minutes; write FILTER_BUFFER in seconds");
                 self.errors

@@ -63,7 +63,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, SettingsErrors> {
     let mut chosen = layers.choose(profile);
     let settings = build::build(profile, &mut layers, &mut chosen, &sources.environment);
     if !layers.errors.is_empty() {
-        return Err(SettingsErrors(layers.errors));
+        return Err(SettingsErrors::sorted(layers.errors));
     }
     let provenance = KEYS
         .iter()
@@ -105,7 +105,7 @@ fn read_file(named: Option<&Path>) -> Result<(Option<PathBuf>, Vec<u8>), Setting
             };
             let place = path.display().to_string();
             Err(SettingsErrors(vec![SettingsError::unreadable(
-                place, "", &problem,
+                place, 0, "", &problem,
             )]))
         }
     }

@@ -44,6 +44,8 @@ pub struct SettingsError {
     subject: String,
     /// What is wrong, and what to do.
     problem: String,
+    /// Line of the file, or past all lines: the order in which errors are shown.
+    line: usize,
 }
 
 impl SettingsError {
@@ -59,11 +61,15 @@ impl SettingsError {
             place: origin.to_string(),
             subject: format!("{key}={}: ", printable(shown)),
             problem: format!("{problem}{hint}"),
+            line: match origin {
+                Origin::File { line, .. } => *line,
+                _ => usize::MAX,
+            },
         }
     }
 
-    /// A line or file that cannot be read.
-    pub(super) fn unreadable(place: String, key: &str, problem: &str) -> Self {
+    /// A line or file that cannot be read, or a name that means nothing.
+    pub(super) fn unreadable(place: String, line: usize, key: &str, problem: &str) -> Self {
         let subject = if key.is_empty() {
             String::new()
         } else {
@@ -73,6 +79,7 @@ impl SettingsError {
             place,
             subject,
             problem: problem.to_owned(),
+            line,
         }
     }
 }
@@ -80,6 +87,14 @@ impl SettingsError {
 /// Everything that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct SettingsErrors(pub Vec<SettingsError>);
+
+impl SettingsErrors {
+    /// All errors in the order of the file, then those of the environment and of flags.
+    pub(super) fn sorted(mut errors: Vec<SettingsError>) -> Self {
+        errors.sort_by_key(|e| e.line);
+        Self(errors)
+    }
+}
 
 /// A file that is no `.env` at all would otherwise fill the screen.
 const MOST_SHOWN: usize = 60;

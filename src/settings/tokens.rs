@@ -5,7 +5,7 @@ use crate::units::{TokenPair, TokenRange};
 /// Longer than any context: a slip of the pen.
 const MOST_TOKENS: u32 = 10_000_000;
 
-/// A list as read: pairs with their place (REQ_MIN_START counts by place), and what the user should know.
+/// A list as read: pairs with their place (`REQ_MIN_START` counts by place), and what the user should know.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct TokensList {
     pub(super) pairs: Vec<(usize, TokenPair)>,

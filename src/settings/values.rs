@@ -198,7 +198,7 @@ mod tests {
             ("2days", 172_800.0),
             ("0", 0.0),
         ] {
-            assert_eq!(duration(text).unwrap().as_secs_f64(), seconds, "{text}");
+            assert_eq!(duration(text), Ok(Duration::from_secs_f64(seconds)), "{text}");
         }
         for bad in [
             "",

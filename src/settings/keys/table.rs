@@ -180,7 +180,7 @@ pub const KEYS: &[Key] = &[
     key(Group::Results, "RESULTS_JSON", "auto", "auto | on | gz | off",
         "Whether results.json is written. auto: plain below a million events, else compressed."),
     key(Group::Results, "GPUS", "", "text",
-        "GPUs that serve the model, for results.csv. Empty: taken from Slurm where it tells.").generic().formerly(&["GPU_COUNT"]),
+        "GPUs that serve the model, for results.csv. Empty: not known.").generic().formerly(&["GPU_COUNT"]),
     key(Group::Older, "THRESHOLD_TYPE", "", "relative | absolute",
         "How STOP_THRESHOLD is read. Empty: by its size."),
     key(Group::Older, "ADDITIVE", "false", "true | false",
