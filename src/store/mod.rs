@@ -3,6 +3,7 @@
 
 pub mod fmperf_events;
 pub mod manifest;
+pub mod rows;
 pub mod tables;
 
 pub use manifest::{CapacityFile, Manifest, TokenCounts};
