@@ -2,6 +2,8 @@
 //! recomputed. Names and columns are known here and nowhere else.
 
 pub mod fmperf_events;
+pub mod folder;
+pub mod generations;
 pub mod manifest;
 pub mod rows;
 pub mod tables;
