@@ -10,6 +10,8 @@ mod staging;
 pub mod fmperf_events;
 pub mod tables;
 pub mod rows;
+pub mod folder;
+pub mod generations;
 
 pub use archive::{Store, StoreError, read_json, write_json};
 pub use lease::{Lease, LeaseError};

@@ -130,6 +130,38 @@ pub struct EventLog {
 }
 
 impl EventLog {
+    /// The log that a table of responses stands for: one event each, at its end.
+    pub(crate) fn from_responses(responses: &[Response]) -> Self {
+        let request = |(index, response): (usize, &Response)| EventRequest {
+            worker: -1,
+            index: index as i64,
+            first_timestamp_ns: response.received_ns,
+            first_duration_ms: if response.duration_ms.is_nan() {
+                0.0
+            } else {
+                response.duration_ms
+            },
+            last_timestamp_ns: response.received_ns,
+            first_token_ns: None,
+            events: 1,
+            success: response.success,
+            tokens: 0,
+            indexed: 0,
+            reported: 0,
+            error: (!response.success).then(|| "failed".into()),
+            exclude: false,
+            consistent: true,
+            characters: 0,
+            profile: None,
+            durations_ms: Vec::new(),
+        };
+        Self {
+            requests: responses.iter().enumerate().map(request).collect(),
+            events: responses.len() as u64,
+            ..Self::default()
+        }
+    }
+
     /// Whether the events come from a closed loop (upstream fmperf): it cannot hold a rate, so there is none.
     pub fn is_closed_loop(&self) -> bool {
         self.events > 0 && self.req_min.is_none() && self.users.is_some()
