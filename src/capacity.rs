@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::criterion::{Criterion, Earlier, Flow, Progress, Ruling, Throughput, Verdict};
 use crate::report::{Event, Observer};
 use crate::runner::{Judged, Trial, TrialError, TrialRunner, Watch};
-use crate::search::{Answer, Probe, Search, Step};
+use crate::search::{Answer, Bracket, Probe, Search, Step};
 use crate::trial::{Measurement, TrialId, TrialSpec};
 use crate::units::Rate;
 
@@ -47,6 +47,8 @@ pub struct Capacity {
     pub answer: Answer,
     /// Every trial, in order.
     pub evidence: Vec<Evidence>,
+    /// The last bracket.
+    pub bracket: Bracket,
 }
 
 impl Capacity {
@@ -73,7 +75,7 @@ pub fn find(
     loop {
         let probe = match search.next() {
             Step::Probe(probe) => probe,
-            Step::Done(answer) => return Ok(Capacity { answer, evidence }),
+            Step::Done(answer) => return Ok(Capacity { answer, evidence, bracket: search.bracket() }),
         };
         if (experiment.interrupted)() {
             return Err(TrialError::Interrupted);

@@ -16,8 +16,10 @@
 //! | [`loadgen`], [`executor`], [`endpoint`], [`store`] | load generators, processes, HTTP, the results folder |
 //! | [`report`] | events and how they are shown |
 //! | [`settings`] | `.env` and flags to validated values with provenance |
+//! | [`campaign`] | the pairs of a run, one after the other, on one target |
 //! | [`cli`] | one file a verb; exit codes |
 
+pub mod campaign;
 pub mod capacity;
 pub mod cli;
 pub mod criterion;

@@ -1,29 +1,33 @@
 //! Many searches in one run: the pairs and mixes of the settings, one after the other, on one target.
 
 mod files;
+mod loadgen;
 mod outline;
 mod rules;
 mod target;
+mod trials;
 
-pub use outline::{Outline, outline};
+pub use loadgen::load_generator;
+pub use outline::{Outline, example_commands, outline};
+pub use rules::prompt_source;
 pub use target::{Target, TargetError};
+pub use trials::Trials;
 
 use std::path::Path;
 
 use crate::capacity::{self, Capacity};
 use crate::executor::local::Local;
-use crate::loadgen::{Limits, LoadGenerator, TrialJob};
+use crate::loadgen::LoadGenerator;
 use crate::report::{Event, Observer};
-use crate::runner::TrialError;
+use crate::runner::{Judged, Trial, TrialError};
 use crate::runner::live::{Live, Setup};
 use crate::runner::memo::Memo;
 use crate::search::Probe;
 use crate::settings::{Experiment, Settings};
 use crate::store::manifest::{EvidenceLine, SCHEMA};
-use crate::store::{CapacityFile, Lease, Store, layout, write_json};
-use crate::trial::{LoadGenSpec, TargetSpec, TrialSpec};
+use crate::store::{CapacityFile, Lease, LeaseError, Manifest, Store, layout, write_json};
+use crate::trial::TrialSpec;
 use crate::units::Rate;
-use crate::workload::{PromptSource, PromptSpec, WorkloadSpec, seeds};
 
 /// Everything that the pairs of a run share.
 pub struct Campaign<'a> {
@@ -33,14 +37,16 @@ pub struct Campaign<'a> {
     pub target: &'a Target,
     /// By which program.
     pub loadgen: &'a dyn LoadGenerator,
-    /// Its identity.
-    pub loadgen_spec: LoadGenSpec,
-    /// Where prompts come from.
-    pub prompts: PromptSource,
+    /// What its trials are.
+    pub trials: Trials<'a>,
     /// Where results go.
     pub store: &'a Store,
     /// Whether stored trials are ignored.
     pub fresh: bool,
+    /// Whether a pair that another process works on is waited for.
+    pub wait: bool,
+    /// `SLURM_JOB_ID`, where there is one.
+    pub slurm_job_id: Option<String>,
     /// Whether everything is to stop now.
     pub interrupted: &'a dyn Fn() -> bool,
 }
@@ -69,7 +75,7 @@ impl Campaign<'_> {
     ) -> Result<PairAnswer, TrialError> {
         let pair = &experiment.name;
         let folder = self.store.pair(pair);
-        let lease = Lease::take(&folder)?;
+        let lease = self.lease(&folder)?;
         self.store.sweep(pair)?;
         let stored = if self.fresh { std::collections::BTreeMap::new() } else { self.store.trials(pair)? };
         observer.see(&Event::PairStarted {
@@ -80,12 +86,12 @@ impl Campaign<'_> {
         });
         let criterion = rules::criterion(self.settings);
         let mut search = rules::search(self.settings, experiment);
-        let job = |spec: &TrialSpec| self.job(spec);
+        let job = |spec: &TrialSpec| self.trials.job(spec);
         let manifest = |spec: &TrialSpec, probe: &Probe, measured: &_| {
             files::manifest(self, experiment, spec, probe, measured)
         };
-        let write = |folder: &Path, manifest: &_, trial: &_, judged: &_| {
-            files::write(self, experiment, folder, manifest, trial, judged)
+        let write = |folder: &Path, manifest: &Manifest, trial: &Trial, judged: &Judged<'_>| {
+            files::write(self, folder, manifest, trial, judged)
         };
         let live = Live::new(Setup {
             store: self.store,
@@ -98,7 +104,7 @@ impl Campaign<'_> {
             alive: &|| self.target.alive(),
             retries: self.settings.retries,
         });
-        let read = |folder: &Path, spec: &TrialSpec| Ok(self.loadgen.read(&self.job(spec), folder)?);
+        let read = |folder: &Path, spec: &TrialSpec| Ok(self.loadgen.read(&self.trials.job(spec), folder)?);
         let mut runner = Memo::new(live, stored, &read, criterion.needs_full_length());
         let capacity = capacity::find(
             search.as_mut(),
@@ -106,7 +112,7 @@ impl Campaign<'_> {
             &mut runner,
             &capacity::Experiment {
                 pair,
-                spec: &|probe| self.spec(experiment, probe),
+                spec: &|probe| self.trials.spec(experiment, probe),
                 cooldown_s: self.settings.cooldown.as_secs_f64(),
                 interrupted: self.interrupted,
             },
@@ -129,47 +135,15 @@ impl Campaign<'_> {
         Ok(answer)
     }
 
-    /// The trial that a probe asks for. Its seed depends on what is asked, not on what was run before.
-    pub fn spec(&self, experiment: &Experiment, probe: &Probe) -> TrialSpec {
-        let rate = probe.rate.as_per_minute().to_string();
-        TrialSpec {
-            target: TargetSpec {
-                label: self.target.label.clone(),
-                model: self.target.endpoint.model.clone(),
-                api: self.target.endpoint.api.path().to_owned(),
-            },
-            workload: WorkloadSpec {
-                classes: experiment.classes.clone(),
-                arrival: self.settings.arrival,
-                prompts: PromptSpec {
-                    source: self.prompts.clone(),
-                    unique_prefix: self.settings.unique_prompts,
-                },
-            },
-            rate: probe.rate,
-            duration_s: self.settings.duration.as_secs_f64(),
-            loadgen: self.loadgen_spec.clone(),
-            seed: seeds::derive(self.settings.seed, &[&experiment.name, &rate, &probe.attempt.to_string()]),
-            attempt: probe.attempt,
-        }
-    }
-
-    /// The job of a trial.
-    pub fn job(&self, spec: &TrialSpec) -> TrialJob {
-        let settings = self.settings;
-        TrialJob {
-            spec: spec.clone(),
-            endpoint: self.target.endpoint.clone(),
-            limits: Limits {
-                request_s: settings.request_timeout.as_secs_f64(),
-                ttft_s: settings.ttft_timeout.as_secs_f64(),
-                tpot_s: settings.tpot_timeout.as_secs_f64(),
-                drain_s: settings.drain.as_secs_f64(),
-            },
-            encoding: self.target.encoding.clone(),
-            prompts_file: settings.prompts_file.clone(),
-            fresh_connections: rules::fresh_connections(settings),
-            results_json: settings.results_json,
+    /// Takes the lease of a pair, waiting for it if that was asked for.
+    fn lease(&self, folder: &Path) -> Result<Lease, TrialError> {
+        loop {
+            match Lease::take(folder) {
+                Err(LeaseError::Held { .. }) if self.wait && !(self.interrupted)() => {
+                    std::thread::sleep(std::time::Duration::from_secs(1));
+                }
+                taken => return Ok(taken?),
+            }
         }
     }
 

@@ -1,10 +1,12 @@
 //! What a run is going to do, before it does it: `mst run --dry-run`.
 
-use crate::search::{Search, StagesConfig};
+use super::{Target, Trials, rules};
+use crate::loadgen::{LoadGenError, LoadGenerator};
+use crate::search::{Probe, StagesConfig};
 use crate::settings::{Experiment, Settings};
-use crate::units::{Plain, Rate};
-
-use super::rules;
+use crate::trial::LoadGenSpec;
+use crate::units::Rate;
+use crate::workload::PromptSource;
 
 /// The plan of one pair.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -40,4 +42,23 @@ pub fn outline(settings: &Settings, experiment: &Experiment) -> Outline {
         most_trials: limit,
         most_hours: f64::from(limit) * trial_s / 3600.0,
     }
+}
+
+/// The commands of a first trial, as they would be run, without contacting anybody.
+///
+/// # Errors
+/// When the load generator cannot express the trial.
+pub fn example_commands(settings: &Settings, loadgen: &dyn LoadGenerator) -> Result<Vec<String>, LoadGenError> {
+    let Some(experiment) = settings.experiments.first() else { return Ok(Vec::new()) };
+    let target = Target::unopened(settings);
+    let loadgen_spec = LoadGenSpec { name: loadgen.name().to_owned(), version: String::new(), options: Vec::new() };
+    let trials = Trials::new(settings, &target, loadgen_spec, PromptSource::Builtin);
+    let probe = Probe { rate: experiment.start, stage: 1, attempt: 0, pooled: false };
+    let dir = tempfile::tempdir()?;
+    let commands = loadgen.prepare(&trials.job(&trials.spec(experiment, &probe)), dir.path())?;
+    let shown = |argv: &[std::ffi::OsString]| {
+        let words: Vec<String> = argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        words.join(" ").replace(&*dir.path().to_string_lossy(), "<staging folder>")
+    };
+    Ok(commands.iter().map(|command| shown(&command.argv)).collect())
 }

@@ -5,16 +5,23 @@ use crate::criterion::drift::Drift;
 use crate::criterion::plateau::Plateau;
 use crate::criterion::welch::Welch;
 use crate::search::{Search, Stages, StagesConfig, StagesLegacy};
+use crate::workload::PromptSource;
+use crate::workload::prompts::{PromptError, digest_of_file};
 use crate::settings::{Evaluation, Experiment, ExperimentType, LoadGenChoice, SearchKind, Settings};
 
-/// The search of an experiment.
-pub(super) fn search(settings: &Settings, experiment: &Experiment) -> Box<dyn Search> {
-    let config = StagesConfig {
+/// Where the search of an experiment begins and when it ends.
+pub(super) fn config(settings: &Settings, experiment: &Experiment) -> StagesConfig {
+    StagesConfig {
         start: experiment.start,
         multiplier: settings.multiplier,
         stop: settings.stop,
         limit: settings.iteration_limit,
-    };
+    }
+}
+
+/// The search of an experiment.
+pub(super) fn search(settings: &Settings, experiment: &Experiment) -> Box<dyn Search> {
+    let config = config(settings, experiment);
     match settings.search {
         SearchKind::Stages => Box::new(Stages::new(config)),
         SearchKind::StagesLegacy => Box::new(StagesLegacy::new(config)),
@@ -54,4 +61,26 @@ pub(super) fn experiment_type(settings: &Settings) -> &'static str {
 /// Whether every request opens a new connection.
 pub(super) fn fresh_connections(settings: &Settings) -> bool {
     matches!(settings.loadgen, LoadGenChoice::Native { fresh_connections: true })
+}
+
+/// The criterion whose ruling is shown beside: welch beside drift, drift beside all others.
+pub(super) fn other_criterion(settings: &Settings) -> Box<dyn Criterion> {
+    let success = settings.success_rate_percent;
+    match (settings.experiment_type, settings.evaluation) {
+        (ExperimentType::Mst, Evaluation::Drift) => {
+            Box::new(Welch { filter_buffer_s: settings.filter_buffer_s, success_rate_percent: success })
+        }
+        _ => Box::new(Drift::new(success)),
+    }
+}
+
+/// Where prompts come from; a file is named by its content.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn prompt_source(settings: &Settings) -> Result<PromptSource, PromptError> {
+    match &settings.prompts_file {
+        None => Ok(PromptSource::Builtin),
+        Some(path) => Ok(PromptSource::File { digest: digest_of_file(path)? }),
+    }
 }

@@ -58,6 +58,21 @@ impl Target {
         }
     }
 
+    /// What can be said without contacting anybody, for a dry run.
+    pub fn unopened(settings: &Settings) -> Self {
+        let base_url = settings.url.clone().unwrap_or_else(|| "http://127.0.0.1:0".to_owned());
+        let model = settings.model.clone().unwrap_or_else(|| "model".to_owned());
+        Self {
+            endpoint: Endpoint { base_url, api: settings.api, model },
+            label: String::new(),
+            encoding: TOKEN_IDS,
+            notes: Vec::new(),
+            key: None,
+            timeout: settings.discovery_timeout,
+            embedded: None,
+        }
+    }
+
     fn embedded(settings: &Settings) -> Result<Self, TargetError> {
         let config = EmbeddedConfig::default();
         let replica = config.replica.clone();

@@ -2,6 +2,7 @@
 
 mod config;
 mod evaluate;
+mod interrupt;
 pub mod exit;
 mod meta;
 mod mix;

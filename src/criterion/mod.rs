@@ -90,6 +90,11 @@ pub trait Criterion: Send {
     /// Judges a finished trial.
     fn judge(&self, measurement: &Measurement, earlier: &Earlier<'_>) -> Verdict;
 
+    /// Whether a trial that was ended early has to be measured again before this criterion can judge it.
+    fn needs_full_length(&self) -> bool {
+        false
+    }
+
     /// Looks at a running trial; the default never ends one early.
     fn watch(&self, _so_far: &Progress) -> Flow {
         Flow::Continue

@@ -190,7 +190,6 @@ impl TrialRunner for Live<'_> {
         }
         self.setup.lease.check()?;
         let manifest: Manifest = crate::store::read_json(&trial.folder.join(layout::MANIFEST))?;
-        write_json(&trial.folder.join(layout::VERDICT), judged.verdict)?;
         (self.setup.files)(&trial.folder, &manifest, trial, judged)?;
         Ok(self.setup.store.archive(&trial.folder, &manifest)?)
     }

@@ -1,31 +1,31 @@
 //! Asks the results folder before it asks the runner inside: resume, and "the same runs judged otherwise", are this.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Judged, Trial, TrialError, TrialRunner, Watch};
 use crate::search::Probe;
 use crate::store::Manifest;
 use crate::trial::{Measurement, TrialSpec};
 
-/// Reads the measurement of a stored trial.
-pub type Reader = Box<dyn Fn(&std::path::Path, &Manifest) -> Result<Measurement, TrialError>>;
+/// Reads the measurement of a stored trial from its folder.
+pub type Reader<'a> = &'a dyn Fn(&Path, &TrialSpec) -> Result<Measurement, TrialError>;
 
 /// A runner with a memory.
-pub struct Memo<R> {
+pub struct Memo<'a, R> {
     inner: R,
     stored: BTreeMap<String, (PathBuf, Manifest)>,
-    read: Reader,
+    read: Reader<'a>,
     full_length_only: bool,
 }
 
-impl<R: TrialRunner> Memo<R> {
+impl<'a, R: TrialRunner> Memo<'a, R> {
     /// A memory of `stored` trials in front of `inner`. With `full_length_only`, trials that were ended early are
     /// measured again.
     pub fn new(
         inner: R,
         stored: BTreeMap<String, (PathBuf, Manifest)>,
-        read: Reader,
+        read: Reader<'a>,
         full_length_only: bool,
     ) -> Self {
         Self {
@@ -37,14 +37,14 @@ impl<R: TrialRunner> Memo<R> {
     }
 }
 
-impl<R: TrialRunner> TrialRunner for Memo<R> {
+impl<R: TrialRunner> TrialRunner for Memo<'_, R> {
     fn run(&mut self, spec: &TrialSpec, probe: &Probe, watch: &mut dyn Watch) -> Result<Trial, TrialError> {
         let id = spec.id();
         if let Some((folder, manifest)) = self.stored.get(id.as_str())
             && manifest.client.void.is_none()
             && !(self.full_length_only && manifest.stopped_early)
         {
-            let measurement = (self.read)(folder, manifest)?;
+            let measurement = (self.read)(folder, &manifest.spec)?;
             return Ok(Trial {
                 id,
                 measurement,

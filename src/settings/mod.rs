@@ -30,6 +30,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::loadgen::{Api, ResultsJson};
+pub use crate::search::StopRule;
 pub use crate::store::tables::Layout;
 use crate::units::{Rate, TokenPair};
 use crate::workload::{Arrival, LengthClass};
@@ -70,7 +71,7 @@ pub struct Settings {
     /// Factor of the ramp.
     pub multiplier: f64,
     /// When the bracket is narrow enough.
-    pub stop: StopThreshold,
+    pub stop: StopRule,
     /// Which rule judges.
     pub evaluation: Evaluation,
     /// Which search.
@@ -153,15 +154,6 @@ pub enum ExperimentType {
     Mst,
     /// The rate beyond which throughput no longer grows.
     Mit,
-}
-
-/// When the search ends.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum StopThreshold {
-    /// M - m in requests per minute.
-    Absolute(f64),
-    /// M - m as a fraction of M.
-    Relative(f64),
 }
 
 /// Which rule judges.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::StopThreshold;
+use super::StopRule;
 
 /// Longest duration that is not taken for a slip of the pen: 30 days.
 const LONGEST_S: f64 = 30.0 * 86_400.0;
@@ -106,7 +106,7 @@ pub(super) fn whole(text: &str, low: u32) -> Result<u32, String> {
 }
 
 /// How the search ends: by `THRESHOLD_TYPE`, where it is set, else by the size of the number.
-pub(super) fn stop_threshold(text: &str, absolute: Option<bool>) -> Result<StopThreshold, String> {
+pub(super) fn stop_threshold(text: &str, absolute: Option<bool>) -> Result<StopRule, String> {
     let value = number(text, 0.0, f64::INFINITY)?;
     if value == 0.0 {
         return Err("a bracket never shrinks to nothing; write for example 0.05 or 10".to_owned());
@@ -115,9 +115,9 @@ pub(super) fn stop_threshold(text: &str, absolute: Option<bool>) -> Result<StopT
         Some(false) if value >= 1.0 => {
             Err("a fraction is below 1; write for example 0.05, or set THRESHOLD_TYPE=absolute".to_owned())
         }
-        Some(true) => Ok(StopThreshold::Absolute(value)),
-        None if value >= 1.0 => Ok(StopThreshold::Absolute(value)),
-        Some(false) | None => Ok(StopThreshold::Relative(value)),
+        Some(true) => Ok(StopRule::Absolute(value)),
+        None if value >= 1.0 => Ok(StopRule::Absolute(value)),
+        Some(false) | None => Ok(StopRule::Relative(value)),
     }
 }
 
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn thresholds_are_read_by_size_unless_told() {
-        use StopThreshold::{Absolute, Relative};
+        use StopRule::{Absolute, Relative};
         assert_eq!(stop_threshold("10", None), Ok(Absolute(10.0)));
         assert_eq!(stop_threshold("1", None), Ok(Absolute(1.0)));
         assert_eq!(stop_threshold("0.05", None), Ok(Relative(0.05)));

@@ -5,7 +5,7 @@ mod mix;
 
 use std::path::{Path, PathBuf};
 
-use mst::settings::{self, Evaluation, KEYS, Loaded, Origin, Profile, Sources, StopThreshold, load};
+use mst::settings::{self, Evaluation, KEYS, Loaded, Origin, Profile, Sources, StopRule, load};
 
 use crate::support::{golden, mst};
 
@@ -100,7 +100,7 @@ fn older_names_are_understood_with_a_note() {
         (s.success_rate_percent, s.results_dir.as_path()),
         (90.0, Path::new("r"))
     );
-    assert_eq!(s.stop, StopThreshold::Absolute(0.5));
+    assert_eq!(s.stop, StopRule::Absolute(0.5));
     for name in [
         "COOLDOWN",
         "FILTER_BUFFER_MINUTES",

@@ -65,7 +65,7 @@ pub(super) fn print(answers: &[PairAnswer], settings: &Settings, format: Format)
 fn table(rows: &[Row<'_>]) -> Table {
     let with_truth = rows.iter().any(|r| r.true_capacity_per_minute.is_some());
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
     let mut header = vec!["pair (in_out)", "MST req/min", "interval", "status", "trials", "load min"];
     if with_truth {
         header.extend(["true capacity", "error"]);

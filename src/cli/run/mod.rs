@@ -5,7 +5,7 @@ mod dry_run;
 
 use std::io::IsTerminal;
 
-use crate::campaign::{self, Campaign, PairAnswer, Target, TargetError};
+use crate::campaign::{self, Campaign, PairAnswer, Target, TargetError, Trials};
 use crate::report::{Bars, Event, JsonLines, Lines, Observer, Observers};
 use crate::runner::TrialError;
 use crate::settings::Settings;
@@ -53,11 +53,16 @@ Examples:
 pub(crate) fn run(args: Args) -> Outcome {
     let loaded = args.settings.load()?;
     let settings = &loaded.settings;
-    for line in loaded.banner() {
-        eprintln!("{line}");
+    eprintln!("{}", loaded.profile_line());
+    for warning in &loaded.warnings {
+        eprintln!("warning: {warning}");
+    }
+    for note in &loaded.notes {
+        eprintln!("note: {note}");
     }
     let interrupt = Interrupt::listen()?;
-    let loadgen = campaign::load_generator(settings).map_err(Failure::input)?;
+    let (loadgen, loadgen_spec) =
+        campaign::load_generator(settings).map_err(|e| Failure::new(exit_of(&e), e))?;
     if args.dry_run {
         return dry_run::print(settings, loadgen.as_ref(), args.format);
     }
@@ -71,11 +76,16 @@ pub(crate) fn run(args: Args) -> Outcome {
         settings,
         target: &target,
         loadgen: loadgen.as_ref(),
-        loadgen_spec: loadgen.identity().map_err(|e| Failure::new(Exit::LoadGenerator, e))?,
-        prompts: campaign::prompt_source(settings).map_err(Failure::input)?,
+        trials: Trials::new(
+            settings,
+            &target,
+            loadgen_spec,
+            campaign::prompt_source(settings).map_err(Failure::input)?,
+        ),
         store: &store,
         fresh: args.fresh,
         wait: args.wait,
+        slurm_job_id: std::env::var("SLURM_JOB_ID").ok(),
         interrupted: &|| interrupt.is_set(),
     };
     let (answers, failure) = run_pairs(&campaign, settings, &mut observer, &interrupt);
