@@ -5,6 +5,7 @@ pub mod fmperf_events;
 pub mod folder;
 pub mod generations;
 pub mod manifest;
+pub mod process;
 pub mod rows;
 pub mod tables;
 
