@@ -12,6 +12,10 @@ pub mod tables;
 pub mod rows;
 pub mod folder;
 pub mod generations;
+pub mod manifest;
+pub mod process;
+pub mod rows;
+pub mod tables;
 
 pub use archive::{Store, StoreError, read_json, write_json};
 pub use lease::{Lease, LeaseError};

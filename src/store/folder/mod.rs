@@ -139,11 +139,11 @@ pub fn open_trial(path: &Path, overrides: &Overrides) -> Result<StoredTrial, Fol
     } else {
         None
     };
-    let (source, file) = choose(path, dir, overrides.source)?;
+    let (source, file) = choose_source(path, dir, overrides.source)?;
     let mut trial = StoredTrial {
         path: path.to_owned(),
         source,
-        classes: classes(dir, manifest.as_ref(), row.as_ref()),
+        classes: workload_classes(dir, manifest.as_ref(), row.as_ref()),
         asked: manifest
             .as_ref()
             .map(|m| m.spec.rate)
@@ -196,7 +196,11 @@ pub fn read_manifest(dir: &Path) -> Result<Option<Manifest>, FolderError> {
 }
 
 /// The file to read, and what it is.
-fn choose(path: &Path, dir: &Path, wanted: Option<Source>) -> Result<(Source, PathBuf), FolderError> {
+pub(super) fn choose_source(
+    path: &Path,
+    dir: &Path,
+    wanted: Option<Source>,
+) -> Result<(Source, PathBuf), FolderError> {
     if path.is_file() {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let by_name = if name == rows::FILE_NAME {
@@ -233,7 +237,11 @@ fn choose(path: &Path, dir: &Path, wanted: Option<Source>) -> Result<(Source, Pa
 }
 
 /// The workload: from `trial.json`, else `results.csv`, else the folder's name.
-fn classes(dir: &Path, manifest: Option<&Manifest>, row: Option<&ResultsRow>) -> Vec<LengthClass> {
+pub(super) fn workload_classes(
+    dir: &Path,
+    manifest: Option<&Manifest>,
+    row: Option<&ResultsRow>,
+) -> Vec<LengthClass> {
     if let Some(manifest) = manifest {
         return manifest.spec.workload.classes.clone();
     }
