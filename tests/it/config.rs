@@ -379,6 +379,43 @@ fn files_of_earlier_programs_load() {
 }
 
 #[test]
+fn the_file_of_the_current_folder_is_read_and_the_environment_beats_it() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(".env"), "\nDURATION=20s\nSEED=5\n").unwrap();
+    let output = mst()
+        .current_dir(folder.path())
+        .env("SEED", "6")
+        .arg("config")
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let line = |key: &str| {
+        shown
+            .lines()
+            .find(|l| l.starts_with(key))
+            .unwrap()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        shown.lines().next(),
+        Some("profile: demo (URL is empty: the embedded server is loaded)")
+    );
+    assert_eq!(line("DURATION"), ["DURATION", "20s", ".env:2"]);
+    assert_eq!(line("SEED"), ["SEED", "6", "environment"]);
+    let notes = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        notes.contains("environment: SEED: takes the place of SEED=5 (.env:3)"),
+        "{notes}"
+    );
+    // What the program prints as an example loads as it stands.
+    let example = mst().args(["config", "--example"]).output().unwrap().stdout;
+    std::fs::write(folder.path().join(".env"), &example).unwrap();
+    let output = mst().current_dir(folder.path()).arg("config").output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty());
+}
+
+#[test]
 fn config_speaks_json_and_leaves_the_file_alone() {
     let (folder, _) = sources(b"DURATION=20s # short\nDURATOIN=1", &[], &[]);
     let output = mst()
