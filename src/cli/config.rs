@@ -21,14 +21,15 @@ Examples:
   mst config --set DURATION=60s --tokens 128:128
   mst config --example > .env             a file to begin with")]
 pub(crate) struct Args {
-    #[command(flatten)]
-    settings: SettingsArgs,
     /// How the answer is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     /// Print a documented .env file with every key instead
     #[arg(long)]
     example: bool,
+    // Last: its heading holds for what follows it.
+    #[command(flatten)]
+    settings: SettingsArgs,
 }
 
 /// Runs the verb.

@@ -1,10 +1,11 @@
 //! Chosen values become typed ones; every wrong one is reported.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::experiments::{experiments, is_set};
+use super::experiments::experiments;
 use super::layers::{Chosen, Layers, shown};
 use super::problem::{Origin, SettingsError};
 use super::values::{self, one_of};
@@ -38,7 +39,7 @@ impl Reader<'_> {
 
     /// Whether somebody set it.
     pub(super) fn is_set(&self, name: &str) -> bool {
-        is_set(&self.chosen[name])
+        self.chosen[name].origin.rank() > 0
     }
 
     /// The value of any name, also of keys without effect.
@@ -288,26 +289,41 @@ fn multiplier(text: &str) -> Result<f64, String> {
     }
 }
 
-/// The key itself, or the value of the variable that is named.
+/// The key itself, or the value of the variable that is named; the one from the higher source where both are set.
 fn api_key(r: &mut Reader<'_>, environment: &[(String, String)]) -> Option<Secret> {
-    let own = r.optional_text("API_KEY").map(Secret::new);
-    let named = r.optional("API_KEY_VARIABLE", |name| {
-        environment
-            .iter()
-            .find(|(known, value)| known == name && !value.is_empty())
-            .map(|(_, value)| Secret::new(value.trim().to_owned()))
-            .ok_or_else(|| {
-                format!("the environment has no variable {name}; export it, or write another name")
-            })
-    });
-    if own.is_some() && r.is_set("API_KEY_VARIABLE") {
-        r.refuse("API_KEY_VARIABLE", "API_KEY is set too; keep one of the two");
+    const VALUE: &str = "API_KEY";
+    const NAME: &str = "API_KEY_VARIABLE";
+    let (mut by_value, mut by_name) = (!r.text(VALUE).is_empty(), !r.text(NAME).is_empty());
+    if by_value && by_name {
+        let (value, name) = (r.origin(VALUE), r.origin(NAME));
+        match value.rank().cmp(&name.rank()) {
+            Ordering::Equal => r.refuse(NAME, "API_KEY is set too; keep one of the two"),
+            Ordering::Greater => r.note_on(NAME, vec![format!("API_KEY ({value}) takes its place")]),
+            Ordering::Less => r.note_on(VALUE, vec![format!("API_KEY_VARIABLE ({name}) takes its place")]),
+        }
+        by_value = value.rank() > name.rank();
+        by_name = !by_value;
     }
-    let key = own.or(named)?;
-    if key.expose().chars().any(|c| c.is_control() || !c.is_ascii()) {
-        r.refuse("API_KEY", "a key is one line of ASCII characters");
+    let (source, key) = if by_value {
+        (VALUE, r.text(VALUE).to_owned())
+    } else if by_name {
+        let key = r.optional(NAME, |name| {
+            environment
+                .iter()
+                .find(|(known, value)| known == name && !value.trim().is_empty())
+                .map(|(_, value)| value.trim().to_owned())
+                .ok_or_else(|| {
+                    format!("the environment has no variable {name}; export it, or write another name")
+                })
+        });
+        (NAME, key?)
+    } else {
+        return None;
+    };
+    if key.chars().any(|c| c.is_control() || !c.is_ascii()) {
+        r.refuse(source, "a key is one line of ASCII characters");
     }
-    Some(key)
+    Some(Secret::new(key))
 }
 
 /// What no value shows alone.

@@ -1,9 +1,7 @@
 //! What is searched: pairs or mixes, and where each search begins.
 
 use super::build::Reader;
-use super::layers::Chosen;
 use super::mixes::{canonical, mix_name, parse_mixes};
-use super::problem::Origin;
 use super::tokens::parse_list;
 use super::{Experiment, keys};
 use crate::units::{Rate, TokenPair};
@@ -14,16 +12,6 @@ struct Named {
     place: usize,
     name: String,
     classes: Vec<LengthClass>,
-}
-
-/// How high the source of a value stands.
-fn rank(origin: &Origin) -> u8 {
-    match origin {
-        Origin::Default(_) => 0,
-        Origin::File { .. } => 1,
-        Origin::Environment => 2,
-        Origin::Flag => 3,
-    }
 }
 
 /// The experiments in order.
@@ -40,6 +28,13 @@ pub(super) fn experiments(reader: &mut Reader<'_>) -> Vec<Experiment> {
         named_pairs(reader)
     };
     let places = places(reader, list, &named);
+    if reader.origin(list).rank() <= reader.origin("REQ_MIN_START").rank() {
+        let used = places.iter().max().map_or(0, |last| last + 1);
+        if (1..starts.len()).contains(&used) {
+            let note = format!("{} rates are given, {used} are used", starts.len());
+            reader.note_on("REQ_MIN_START", vec![note]);
+        }
+    }
     named
         .into_iter()
         .zip(places)
@@ -62,8 +57,8 @@ fn mixes_hold(reader: &mut Reader<'_>) -> bool {
         return false;
     }
     let (mixes, tokens) = (reader.origin("WORKLOAD_MIXES"), reader.origin("TOKENS_LIST"));
-    let hold = rank(&mixes) >= rank(&tokens);
-    if hold && rank(&tokens) > 0 {
+    let hold = mixes.rank() >= tokens.rank();
+    if hold && tokens.rank() > 0 {
         reader.note(format!(
             "{tokens}: TOKENS_LIST is not searched: WORKLOAD_MIXES ({mixes}) takes its place"
         ));
@@ -130,7 +125,7 @@ fn additive_holds(reader: &mut Reader<'_>) -> bool {
         return false;
     }
     let (additive, tokens) = (reader.origin("ADDITIVE"), reader.origin("TOKENS_LIST"));
-    let holds = rank(&additive) >= rank(&tokens);
+    let holds = additive.rank() >= tokens.rank();
     if !holds {
         let note = format!("it has no effect on TOKENS_LIST ({tokens})");
         reader.note_on("ADDITIVE", vec![note]);
@@ -232,7 +227,7 @@ fn start_rates(reader: &mut Reader<'_>) -> Vec<Rate> {
 /// that rates already measured are proposed again.
 fn places(reader: &Reader<'_>, list: &str, named: &[Named]) -> Vec<usize> {
     let (list_origin, start_origin) = (reader.origin(list), reader.origin("REQ_MIN_START"));
-    if rank(&list_origin) <= rank(&start_origin) {
+    if list_origin.rank() <= start_origin.rank() {
         return named.iter().map(|n| n.place).collect();
     }
     let key = keys::find(list).expect("the list is in the table");
@@ -257,9 +252,4 @@ fn places(reader: &Reader<'_>, list: &str, named: &[Named]) -> Vec<usize> {
                 .map_or(usize::MAX, |(place, _)| *place)
         })
         .collect()
-}
-
-/// Whether a value was set by somebody.
-pub(super) fn is_set(chosen: &Chosen) -> bool {
-    rank(&chosen.origin) > 0
 }

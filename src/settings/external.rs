@@ -133,7 +133,10 @@ fn named_file(r: &mut Reader<'_>, workdir: &std::path::Path) -> FmperfPrompts {
 fn command(r: &mut Reader<'_>) -> CommandSettings {
     for name in ["LOADGEN_COMMAND", "LOADGEN_OUTPUT", "LOADGEN_COLUMNS"] {
         if r.text(name).is_empty() {
-            r.refuse(name, "LOADGEN=command needs it; docs/loadgen.md has examples");
+            r.refuse(
+                "LOADGEN",
+                &format!("it needs {name}; docs/loadgen.md has examples"),
+            );
         }
     }
     let output = r.text("LOADGEN_OUTPUT").to_owned();

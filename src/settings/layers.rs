@@ -45,9 +45,15 @@ const FILE: usize = 2;
 /// `***` for a secret, else the value as it can be printed.
 pub(super) fn shown(key: &Key, value: &str) -> String {
     if key.secret && !value.is_empty() {
-        "***".to_owned()
-    } else {
-        printable(value)
+        return "***".to_owned();
+    }
+    // A password in a URL is refused, but must not be printed on the way.
+    match value.rsplit_once('@') {
+        Some((before, host)) if key.name == "URL" => {
+            let scheme = before.find("://").map_or("", |at| &before[..at + 3]);
+            format!("{scheme}***@{}", printable(host))
+        }
+        _ => printable(value),
     }
 }
 

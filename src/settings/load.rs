@@ -123,11 +123,14 @@ impl Loaded {
         }
     }
 
-    /// Keys that somebody set, as `KEY=value (origin)`, for the start of a run.
-    pub fn set_by_user(&self) -> Vec<String> {
+    /// Keys whose value is not the default, as `KEY=value (origin)`, for the start of a run.
+    pub fn changed(&self) -> Vec<String> {
         KEYS.iter()
             .filter_map(|key| self.provenance.get(key.name).map(|entry| (key, entry)))
-            .filter(|(_, entry)| !matches!(entry.origin, Origin::Default(_)))
+            .filter(|(key, entry)| {
+                let default = key.default_in(self.settings.profile);
+                entry.origin.rank() > 0 && entry.value != default
+            })
             .map(|(key, entry)| format!("{}={} ({})", key.name, entry.value, entry.origin))
             .collect()
     }

@@ -23,6 +23,18 @@ pub enum Origin {
     Default(Profile),
 }
 
+impl Origin {
+    /// How high the source stands: a value of a higher one holds.
+    pub(super) fn rank(&self) -> u8 {
+        match self {
+            Self::Default(_) => 0,
+            Self::File { .. } => 1,
+            Self::Environment => 2,
+            Self::Flag => 3,
+        }
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

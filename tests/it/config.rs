@@ -87,6 +87,29 @@ fn flag_beats_environment_beats_file_beats_default() {
 }
 
 #[test]
+fn a_run_can_tell_what_was_changed() {
+    let l = loaded("SEED=42\nDURATION=20s", &[], &[("URL", "my_node:8000")]);
+    let changed = l.changed().join(" ");
+    assert!(
+        changed.starts_with("URL=my_node:8000 (flag) DURATION=20s ("),
+        "{changed}"
+    );
+    assert!(!changed.contains("SEED"), "{changed}");
+    assert_eq!(
+        l.profile_line(),
+        "profile: live (URL is set: http://my_node:8000)"
+    );
+    let l = loaded("REQ_MIN_START=1,2,3\nTOKENS_LIST=1:1,2:2", &[], &[]);
+    assert!(
+        l.notes
+            .iter()
+            .any(|n| n.contains("3 rates are given, 2 are used")),
+        "{:?}",
+        l.notes
+    );
+}
+
+#[test]
 fn older_names_are_understood_with_a_note() {
     let l = loaded(
         "URL=h:1\nCOOLDOWN=7\nFILTER_BUFFER_MINUTES=2\nSUCCESS_RATE=90\nREQUESTS_DIR=r\nSTOP_THRESHOLD=0.5\n\
@@ -195,6 +218,12 @@ fn keys_are_taken_by_value_or_by_the_name_of_a_variable_and_never_shown() {
         assert!(!format!("{l:?}").contains("sk-quiet"));
     }
     assert_eq!(by_value.provenance["API_KEY"].value, "***");
+    // Of two sources the higher one holds; within one source it is a mistake (see `mistakes`).
+    let environment = [("API_KEY", "sk-other"), ("SITE_KEY", "sk-quiet")];
+    let higher = loaded("API_KEY_VARIABLE=SITE_KEY", &environment, &[]);
+    assert_eq!(higher.settings.api_key.as_ref().unwrap().expose(), "sk-other");
+    let higher = loaded("", &environment, &[("API_KEY_VARIABLE", "SITE_KEY")]);
+    assert_eq!(higher.settings.api_key.as_ref().unwrap().expose(), "sk-quiet");
     let replaced = loaded("API_KEY=sk-quiet", &[("API_KEY", "sk-other")], &[]);
     assert!(!format!("{replaced:?}").contains("sk-"), "{:?}", replaced.notes);
 }
@@ -347,6 +376,43 @@ fn files_of_earlier_programs_load() {
         assert!(output.status.success(), "{shown}");
         compare(&folder.join(format!("{name}.txt")), &shown);
     }
+}
+
+#[test]
+fn the_file_of_the_current_folder_is_read_and_the_environment_beats_it() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(".env"), "\nDURATION=20s\nSEED=5\n").unwrap();
+    let output = mst()
+        .current_dir(folder.path())
+        .env("SEED", "6")
+        .arg("config")
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let line = |key: &str| {
+        shown
+            .lines()
+            .find(|l| l.starts_with(key))
+            .unwrap()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        shown.lines().next(),
+        Some("profile: demo (URL is empty: the embedded server is loaded)")
+    );
+    assert_eq!(line("DURATION"), ["DURATION", "20s", ".env:2"]);
+    assert_eq!(line("SEED"), ["SEED", "6", "environment"]);
+    let notes = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        notes.contains("environment: SEED: takes the place of SEED=5 (.env:3)"),
+        "{notes}"
+    );
+    // What the program prints as an example loads as it stands.
+    let example = mst().args(["config", "--example"]).output().unwrap().stdout;
+    std::fs::write(folder.path().join(".env"), &example).unwrap();
+    let output = mst().current_dir(folder.path()).arg("config").output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty());
 }
 
 #[test]
