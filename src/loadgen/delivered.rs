@@ -31,7 +31,8 @@ pub(super) fn health(
     let void = (too_few || too_many).then(|| {
         format!(
             "the client did not keep its schedule: {in_time:.0} requests sent within {duration_s} s where {wanted:.0} were \
-             asked for (in all {all:.0}, the last after {last_s:.1} s); it may be short of CPU"
+             asked for (in all {all:.0}, the last after {last_s:.1} s); it may be short of CPU, or \
+             its connections failed (see its log)"
         )
     });
     ClientHealth {
@@ -72,7 +73,7 @@ mod tests {
         assert_eq!(void(1910, 20.0, 0), None);
         // The recorded case of a starved client: all requests, but over 112 s.
         let why = void(2032, 112.0, 64).unwrap();
-        assert!(why.contains("of CPU") && why.contains("2032"), "{why}");
+        assert!(why.contains("short of CPU") && why.contains("2032"), "{why}");
         assert!(void(1880, 20.0, 0).is_some());
         assert!(void(2200, 20.0, 64).is_some());
     }

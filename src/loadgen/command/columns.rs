@@ -140,6 +140,14 @@ impl Columns {
     }
 }
 
+/// Checks a mapping of our names to theirs.
+///
+/// # Errors
+/// When a name of ours does not exist, is given twice, or a needed one is missing.
+pub fn check(pairs: &[(String, String)]) -> Result<(), ColumnsError> {
+    Columns::parse(pairs).map(|_| ())
+}
+
 fn time(ours: &str, theirs: &str) -> Result<TimeColumn, ColumnsError> {
     let (after_sent, theirs) = match theirs.strip_prefix('+') {
         Some(rest) => (true, rest),

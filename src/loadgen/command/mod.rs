@@ -13,7 +13,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use fs_err as fs;
 
-pub use columns::{COLUMNS, ColumnsError};
+pub use columns::{COLUMNS, ColumnsError, check as check_columns};
 pub use template::{PLACEHOLDERS, TemplateError, check as check_template, split as split_template};
 
 use super::{Capabilities, Command, LoadGenError, LoadGenerator, TrialJob, delivered};

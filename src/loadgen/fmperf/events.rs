@@ -9,7 +9,7 @@ use std::path::Path;
 use super::workload_file::Case;
 use crate::loadgen::{LoadGenError, TrialJob, delivered};
 use crate::trial::{Measurement, Outcome, RequestRecord, TimeoutKind};
-use crate::units::TokenRange;
+use crate::units::TokenPair;
 
 /// One request of a `results.json`: its events joined.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,7 +58,7 @@ pub(super) fn measurement(
     let spec = &job.spec;
     let epoch_ns = events.requests.iter().map(|r| r.sent_ns).min().unwrap_or(0);
     let wanted = match spec.workload.classes.as_slice() {
-        [only] => Some(only.pair.output),
+        [only] => Some(only.pair),
         _ => None,
     };
     let mut records: Vec<RequestRecord> = events
@@ -101,7 +101,7 @@ pub(super) fn measurement(
 fn record(
     request: &FmperfRequest,
     case: Option<&Case>,
-    wanted: Option<TokenRange>,
+    wanted: Option<TokenPair>,
     epoch_ns: i64,
 ) -> RequestRecord {
     let sent = request.sent_ns - epoch_ns;
@@ -110,7 +110,7 @@ fn record(
     } else if request.tokens == 0 {
         Outcome::NoTokens
     } else if case.and_then(Case::own_output).map_or_else(
-        || wanted.is_some_and(|r| !r.contains(request.tokens)),
+        || wanted.is_some_and(|p| !p.output.contains(request.tokens)),
         |n| n != request.tokens,
     ) {
         // A stream that was cut ends without an error in fmperf: only its length tells.
@@ -124,7 +124,10 @@ fn record(
         first_token_ns: request.first_token_ns.map(|t| t - epoch_ns),
         done_ns: Some(request.done_ns - epoch_ns),
         class: case.map_or(0, Case::class),
-        input_tokens: case.map_or(0, Case::input_tokens),
+        input_tokens: case
+            .and_then(Case::input_tokens)
+            .or(wanted.map(|p| p.input.mean().round() as u32))
+            .unwrap_or(0),
         output_tokens: request.tokens,
         outcome,
     }

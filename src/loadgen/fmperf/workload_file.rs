@@ -44,8 +44,8 @@ impl Case {
         self.config.class.unwrap_or(0)
     }
 
-    pub(super) fn input_tokens(&self) -> u32 {
-        self.prompt_token_count.or(self.config.in_tokens).unwrap_or(0)
+    pub(super) fn input_tokens(&self) -> Option<u32> {
+        self.prompt_token_count.or(self.config.in_tokens)
     }
 
     /// The output length, where the case decides it: fmperf is told to override those of files that are not ours.
