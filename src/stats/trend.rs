@@ -77,6 +77,12 @@ pub fn trend(values: &[f64], spacing: f64) -> Option<Trend> {
     })
 }
 
+/// The trend of a series that is known to be a random walk about a line: its mean step. `None` with fewer than eight
+/// values.
+pub fn random_walk_trend(values: &[f64], spacing: f64) -> Option<Trend> {
+    (values.len() >= FEWEST).then(|| random_walk(values, spacing))
+}
+
 fn random_walk(values: &[f64], spacing: f64) -> Trend {
     let steps: Vec<f64> = values.windows(2).map(|w| w[1] - w[0]).collect();
     let count = steps.len() as f64;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::series::{deficit, lag};
 use crate::stats::batch_means::block_means;
-use crate::stats::trend::trend;
+use crate::stats::trend::{Trend, random_walk_trend, trend};
 use crate::stats::warmup::warmup_length;
 use crate::trial::{Backlog, Estimate};
 
@@ -71,10 +71,10 @@ impl DriftEstimate {
             .copied()
             .fold(f64::INFINITY, f64::min)
             .max(backlog.step_s);
-        let slope = |series: &[f64]| -> Option<(Estimate, f64)> {
+        let slope = |series: &[f64], fit: fn(&[f64], f64) -> Option<Trend>| -> Option<(Estimate, f64)> {
             let blocks = block_means(&series[start..], BLOCKS)?;
             let size = (points - start) / BLOCKS;
-            let mut line = trend(&blocks, size as f64 * backlog.step_s)?;
+            let mut line = fit(&blocks, size as f64 * backlog.step_s)?;
             // A service forgets no faster than it serves: no more independent stretches than service times.
             line.df = line.df.min((window_s / service_s - 2.0).max(1.0));
             // Two requests more or less at the ends are not resolved.
@@ -86,9 +86,9 @@ impl DriftEstimate {
             };
             Some((estimate, line.autocorrelation))
         };
-        let (by_lag, lag_memory) = slope(&behind)?;
-        let (by_completions, completion_memory) = slope(&deficit(backlog, &backlog.finished))?;
-        let (by_good, _) = slope(&deficit(backlog, &backlog.good))?;
+        let (by_lag, lag_memory) = slope(&behind, trend)?;
+        let (by_completions, completion_memory) = slope(&deficit(backlog, &backlog.finished), random_walk_trend)?;
+        let (by_good, _) = slope(&deficit(backlog, &backlog.good), random_walk_trend)?;
         let lag_is_sharper = by_lag.high - by_lag.low < by_completions.high - by_completions.low;
         let (share, source, autocorrelation) = if lag_is_sharper {
             (by_lag, Source::Lag, lag_memory)
