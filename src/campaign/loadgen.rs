@@ -32,7 +32,7 @@ pub fn load_generator(settings: &Settings) -> Result<(Box<dyn LoadGenerator>, Lo
             if *fresh_connections {
                 options.push(("fresh_connections".to_owned(), "true".to_owned()));
             }
-            (Box::new(Native::new()), NATIVE_VERSION.to_owned())
+            (Box::new(Native::new().map_err(LoadGenError::from)?), NATIVE_VERSION.to_owned())
         }
         LoadGenChoice::Command(choice) => {
             let command = CommandLoad::new(CommandConfig {

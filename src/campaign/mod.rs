@@ -93,6 +93,7 @@ impl Campaign<'_> {
         let write = |folder: &Path, manifest: &Manifest, trial: &Trial, judged: &Judged<'_>| {
             files::write(self, folder, manifest, trial, judged)
         };
+        let alive = || self.target.alive();
         let live = Live::new(Setup {
             store: self.store,
             lease: &lease,
@@ -101,7 +102,7 @@ impl Campaign<'_> {
             job: &job,
             manifest: &manifest,
             files: &write,
-            alive: &|| self.target.alive(),
+            alive: &alive,
             retries: self.settings.retries,
         });
         let read = |folder: &Path, spec: &TrialSpec| Ok(self.loadgen.read(&self.trials.job(spec), folder)?);

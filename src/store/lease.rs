@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::layout::LEASE;
-use super::process::Process;
+use super::pid::Process;
 
 /// How often the owner gives a sign of life.
 const HEARTBEAT: Duration = Duration::from_secs(2);

@@ -2,22 +2,19 @@
 //! recomputed. Names and columns are known here and nowhere else.
 
 mod archive;
+pub mod fmperf_events;
+pub mod folder;
+pub mod generations;
 pub mod layout;
 mod lease;
 pub mod manifest;
-mod process;
-mod staging;
-pub mod fmperf_events;
-pub mod tables;
-pub mod rows;
-pub mod folder;
-pub mod generations;
-pub mod manifest;
+mod pid;
 pub mod process;
 pub mod rows;
+mod staging;
 pub mod tables;
 
 pub use archive::{Store, StoreError, read_json, write_json};
 pub use lease::{Lease, LeaseError};
 pub use manifest::{CapacityFile, Manifest, TokenCounts};
-pub use process::host_name;
+pub use pid::host_name;

@@ -1,63 +1,11 @@
-//! Names a process so that a later one with its number is not taken for it.
-
-use nix::sys::signal::kill;
-use nix::unistd::Pid;
-use serde::{Deserialize, Serialize};
-
-/// A process of some host.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Process {
-    /// Host name.
-    pub(super) host: String,
-    /// Process number.
-    pub(super) pid: i32,
-    /// Start time in clock ticks since boot; zero where unknown.
-    pub(super) started: u64,
-}
-
-impl Process {
-    /// A process of this host.
-    pub(super) fn of(pid: i32) -> Self {
-        Self {
-            host: host_name(),
-            pid,
-            started: start_time(pid).unwrap_or(0),
-        }
-    }
-
-    /// This process.
-    pub(super) fn this() -> Self {
-        Self::of(std::process::id() as i32)
-    }
-
-    /// Whether it is of this host; only then [`Process::is_alive`] means anything.
-    pub(super) fn is_local(&self) -> bool {
-        self.host == host_name()
-    }
-
-    /// Whether it still runs.
-    pub(super) fn is_alive(&self) -> bool {
-        self.pid > 0
-            && kill(Pid::from_raw(self.pid), None) != Err(nix::errno::Errno::ESRCH)
-            && start_time(self.pid).is_none_or(|now| now == self.started)
-    }
-}
-
-/// This host's name.
-pub fn host_name() -> String {
-    nix::unistd::gethostname().map_or_else(|_| "unknown".to_owned(), |n| n.to_string_lossy().into_owned())
-}
-
-/// Start time of a process from `/proc`, where there is one.
-fn start_time(pid: i32) -> Option<u64> {
-    let stat = fs_err::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold blanks; field 22 is the 20th after it.
-    stat.rsplit_once(") ")?.1.split_whitespace().nth(19)?.parse().ok()
 //! Makes the users' files of a stored trial anew from its events or rows.
+
 use std::path::{Path, PathBuf};
+
 use crate::trial::{Halves, Response};
 use crate::units::Rate;
 use crate::workload::LengthClass;
+
 use super::fmperf_events::{Detail, EventLog, read_results_json_with};
 use super::folder::{
     DEFAULT_FILTER_BUFFER_S, FolderError, Source, choose_source, read_manifest, workload_classes,
@@ -69,6 +17,7 @@ use super::tables::{
     Iteration, Layout, OurFacts, RequestTable, ResultsRow, TableError, UserFiles, profile_name, read_halves,
     read_responses, read_results_csv, write_results_from_json, write_user_files,
 };
+
 /// How a folder is processed.
 #[derive(Clone, Copy, Debug)]
 pub struct ProcessOptions {
@@ -77,6 +26,8 @@ pub struct ProcessOptions {
     /// What the halves cut at both ends, whole seconds; else what `trial.json` or the halves that are there say, else
     /// [`DEFAULT_FILTER_BUFFER_S`].
     pub filter_buffer_s: Option<i64>,
+}
+
 /// What became of a folder.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Processed {
@@ -88,6 +39,8 @@ pub struct Processed {
     pub notes: Vec<String>,
     /// Whether there was nothing to make the files from.
     pub skipped: bool,
+}
+
 /// Writes `output.csv`, halves, `results.csv` and `results_from_json.csv` of the trial at `path` into `out`.
 ///
 /// What an existing `results.csv` knows and the events do not (verdict, stage, job, …) stays. A file that would not
@@ -108,6 +61,7 @@ pub fn process_trial(path: &Path, out: &Path, options: &ProcessOptions) -> Resul
         done.notes
             .push("there are neither events nor rows to make files from: left as it is".to_owned());
         return Ok(done);
+    }
     let manifest = read_manifest(dir)?;
     let row = existing_row(dir)?;
     let classes = workload_classes(dir, manifest.as_ref(), row.as_ref());
@@ -126,6 +80,7 @@ pub fn process_trial(path: &Path, out: &Path, options: &ProcessOptions) -> Resul
     facts(&mut iteration, dir, manifest.as_ref(), &table);
     if row.as_ref().and_then(ResultsRow::evaluation).is_none() {
         iteration.evaluation = column_verdict(dir);
+    }
     let buffer = filter_buffer(dir, manifest.as_ref(), &table, options, &mut done)?;
     let failed = |source| FolderError::Io {
         path: out.to_owned(),
@@ -144,12 +99,16 @@ pub fn process_trial(path: &Path, out: &Path, options: &ProcessOptions) -> Resul
     done.changed = write_user_files(out, &files).map_err(failed)?;
     if write_results_from_json(out, &table).map_err(failed)? {
         done.changed.push("results_from_json.csv");
+    }
     Ok(done)
+}
+
 /// The row of `results.csv`, where there is one. Several rows are not one iteration, and would be lost.
 fn existing_row(dir: &Path) -> Result<Option<ResultsRow>, FolderError> {
     let path = dir.join("results.csv");
     if !path.is_file() {
         return Ok(None);
+    }
     let mut rows = read_results_csv(&path)?;
     if rows.len() > 1 {
         let why = format!(
@@ -157,12 +116,18 @@ fn existing_row(dir: &Path) -> Result<Option<ResultsRow>, FolderError> {
             rows.len()
         );
         return Err(TableError::Malformed { path, line: 3, why }.into());
+    }
     Ok(rows.pop())
+}
+
 fn mix_names(classes: &[LengthClass]) -> Vec<String> {
     if classes.len() > 1 {
         classes.iter().map(profile_name).collect()
     } else {
         Vec::new()
+    }
+}
+
 /// The table of a log, and what the log says about the iteration. The profiles of a mix take the order of its classes.
 fn from_log(log: EventLog, iteration: &mut Iteration) -> RequestTable {
     iteration.rate = log.req_min.map(Rate::per_minute);
@@ -180,10 +145,14 @@ fn from_log(log: EventLog, iteration: &mut Iteration) -> RequestTable {
                 line.class = places.get(usize::from(line.class)).map_or(0, |&p| p as u16);
             }
             table.profiles = iteration.classes.iter().map(profile_name).collect();
+        }
         // Profiles that the folder does not know: which class a request has cannot be said.
         None => iteration.classes.clear(),
         Some(_) => {}
+    }
     table
+}
+
 /// What `trial.json` and the folder's place say.
 fn facts(iteration: &mut Iteration, dir: &Path, manifest: Option<&Manifest>, table: &RequestTable) {
     let Some(manifest) = manifest else {
@@ -207,6 +176,8 @@ fn facts(iteration: &mut Iteration, dir: &Path, manifest: Option<&Manifest>, tab
         trial_id: Some(manifest.id.clone()),
         ..OurFacts::default()
     };
+}
+
 /// `Experiment_MST_…` and `Experiment_MIT_…` above the trial say what was asked.
 fn experiment_type(dir: &Path) -> Option<String> {
     let dir = std::path::absolute(dir).ok()?;
@@ -218,10 +189,14 @@ fn experiment_type(dir: &Path) -> Option<String> {
             _ => None,
         })
         .map(str::to_owned)
+}
+
 /// The verdict that the older program added to `output.csv`, where it stands nowhere else.
 fn column_verdict(dir: &Path) -> Option<bool> {
     let table = read_responses(&dir.join("output.csv")).ok()?;
     table.evaluation
+}
+
 /// What the halves are to cut; `None`: leave the halves that are there.
 fn filter_buffer(
     dir: &Path,
@@ -232,14 +207,19 @@ fn filter_buffer(
 ) -> Result<Option<i64>, FolderError> {
     if let Some(known) = options.filter_buffer_s.or(manifest.map(|m| m.filter_buffer_s)) {
         return Ok(Some(known));
+    }
     if !dir.join("first_half.csv").is_file() || !dir.join("second_half.csv").is_file() {
         return Ok(Some(DEFAULT_FILTER_BUFFER_S));
+    }
     let (halves, _) = read_halves(dir)?;
     let inferred = infer_buffer(&table.responses(), &halves);
     if inferred.is_none() {
         let note = "no --filter-buffer makes the halves that are there: they are left as they are";
         done.notes.push(note.to_owned());
+    }
     Ok(inferred)
+}
+
 /// A buffer that cuts these halves out of the responses; every such buffer cuts the same.
 fn infer_buffer(responses: &[Response], halves: &Halves) -> Option<i64> {
     let seconds = |part: &[Response]| {
@@ -255,6 +235,8 @@ fn infer_buffer(responses: &[Response], halves: &Halves) -> Option<i64> {
     let buffer = (lowest - start).min(end - highest);
     let made = Halves::split(responses, buffer);
     (buffer >= 0 && [seconds(&made.first), seconds(&made.second)] == wanted).then_some(buffer)
+}
+
 /// Where the files of a trial go below `out`: the path from `root` to it.
 pub fn mirrored(root: &Path, trial: &Path, out: &Path) -> PathBuf {
     let dir = if trial.is_file() {
@@ -266,4 +248,5 @@ pub fn mirrored(root: &Path, trial: &Path, out: &Path) -> PathBuf {
         Ok(below) if below.as_os_str().is_empty() => out.to_owned(),
         Ok(below) => out.join(below),
         Err(_) => out.to_owned(),
+    }
 }

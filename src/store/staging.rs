@@ -6,7 +6,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::layout::{MANIFEST, PROCESS, STAGING};
-use super::process::Process;
+use super::pid::Process;
 use super::{Store, StoreError, read_json, write_json};
 
 impl Store {

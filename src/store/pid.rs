@@ -1,0 +1,56 @@
+//! Names a process so that a later one with its number is not taken for it.
+
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+/// A process of some host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Process {
+    /// Host name.
+    pub(super) host: String,
+    /// Process number.
+    pub(super) pid: i32,
+    /// Start time in clock ticks since boot; zero where unknown.
+    pub(super) started: u64,
+}
+
+impl Process {
+    /// A process of this host.
+    pub(super) fn of(pid: i32) -> Self {
+        Self {
+            host: host_name(),
+            pid,
+            started: start_time(pid).unwrap_or(0),
+        }
+    }
+
+    /// This process.
+    pub(super) fn this() -> Self {
+        Self::of(std::process::id() as i32)
+    }
+
+    /// Whether it is of this host; only then [`Process::is_alive`] means anything.
+    pub(super) fn is_local(&self) -> bool {
+        self.host == host_name()
+    }
+
+    /// Whether it still runs.
+    pub(super) fn is_alive(&self) -> bool {
+        self.pid > 0
+            && kill(Pid::from_raw(self.pid), None) != Err(nix::errno::Errno::ESRCH)
+            && start_time(self.pid).is_none_or(|now| now == self.started)
+    }
+}
+
+/// This host's name.
+pub fn host_name() -> String {
+    nix::unistd::gethostname().map_or_else(|_| "unknown".to_owned(), |n| n.to_string_lossy().into_owned())
+}
+
+/// Start time of a process from `/proc`, where there is one.
+fn start_time(pid: i32) -> Option<u64> {
+    let stat = fs_err::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold blanks; field 22 is the 20th after it.
+    stat.rsplit_once(") ")?.1.split_whitespace().nth(19)?.parse().ok()
+}
