@@ -9,8 +9,8 @@ mod tls;
 mod url;
 
 pub use connection::{Connection, Connector};
-pub use discover::{health, models};
 pub(crate) use discover::connect_error;
+pub use discover::{health, models};
 pub use error::EndpointError;
 pub(crate) use error::said;
 pub use socket::Stamps;
