@@ -68,7 +68,12 @@ pub(crate) fn serve() {
         println!("{}", listener.local_addr().unwrap().port());
         let state = Rc::new(RefCell::new(State::default()));
         #[expect(deprecated)]
-        let timer = Rc::new(AsyncFd::new(Timer(TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK).unwrap())).unwrap());
+        let timer = Rc::new(
+            AsyncFd::new(Timer(
+                TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK).unwrap(),
+            ))
+            .unwrap(),
+        );
         tokio::task::spawn_local(pace(Rc::clone(&state), Rc::clone(&timer)));
         loop {
             let (tcp, _) = listener.accept().await.unwrap();
@@ -104,7 +109,9 @@ async fn pace(state: Rc<RefCell<State>>, timer: Rc<AsyncFd<Timer>>) {
 
 impl State {
     fn step(&mut self, slot: usize, due: u64, now: u64) {
-        let Some(stream) = &mut self.streams[slot] else { return };
+        let Some(stream) = &mut self.streams[slot] else {
+            return;
+        };
         stream.sent += 1;
         let last = stream.sent == stream.tokens;
         let finish = if last { "\"length\"" } else { "null" };
@@ -113,7 +120,9 @@ impl State {
         );
         let mut text = String::new();
         if stream.sent == 1 {
-            text.push_str("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+            text.push_str(
+                "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
+            );
         }
         chunk(&mut text, &event);
         if last {
@@ -225,7 +234,13 @@ fn request(held: &[u8]) -> Option<(&str, &[u8], usize)> {
     let path = head.split(' ').nth(1)?;
     let length = head
         .lines()
-        .find_map(|l| l.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok())
+        .find_map(|l| {
+            l.to_ascii_lowercase()
+                .strip_prefix("content-length:")?
+                .trim()
+                .parse()
+                .ok()
+        })
         .unwrap_or(0usize);
     let body = held.get(end..end + length)?;
     Some((path, body, end + length))

@@ -11,8 +11,8 @@ mod url;
 pub mod usage;
 
 pub use connection::{Connection, Connector};
-pub use discover::{health, models};
 pub(crate) use discover::connect_error;
+pub use discover::{health, models};
 pub use error::EndpointError;
 pub(crate) use error::said;
 pub use socket::Stamps;

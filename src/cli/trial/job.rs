@@ -118,7 +118,11 @@ fn discover(url: &BaseUrl, key: Option<&str>) -> Result<String, Failure> {
 
 /// Parses `32` or `100-200`.
 pub(super) fn token_range(text: &str) -> Result<TokenRange, String> {
-    let number = |t: &str| t.trim().parse::<u32>().map_err(|_| format!("`{text}` is neither `32` nor `100-200`"));
+    let number = |t: &str| {
+        t.trim()
+            .parse::<u32>()
+            .map_err(|_| format!("`{text}` is neither `32` nor `100-200`"))
+    };
     let range = match text.split_once('-') {
         None => TokenRange::exactly(number(text)?),
         Some((low, high)) => TokenRange {
@@ -127,7 +131,9 @@ pub(super) fn token_range(text: &str) -> Result<TokenRange, String> {
         },
     };
     if range.max == 0 || range.min > range.max {
-        return Err(format!("`{text}` holds no length: the upper end is at least 1 and not below the lower"));
+        return Err(format!(
+            "`{text}` holds no length: the upper end is at least 1 and not below the lower"
+        ));
     }
     Ok(range)
 }

@@ -24,7 +24,7 @@ use crate::workload::Arrival;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Run the job that a driver left in DIR/job.json, and leave the results there; the API key comes from MST_API_KEY.
+    /// Run the job that a driver left in DIR/job.json, and leave the results there; the API key comes from `MST_API_KEY`.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["url", "out"])]
     job: Option<PathBuf>,
     /// End when the parent process does.
@@ -57,10 +57,10 @@ struct Target {
     /// Which API.
     #[arg(long, value_enum, default_value_t = ApiName::Completions)]
     api: ApiName,
-    /// The model's name [default: the first that /v1/models lists].
+    /// The model's name [default: the first that `/v1/models` lists].
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// The environment variable that holds the API key [default: MST_API_KEY, if it is set].
+    /// The environment variable that holds the API key [default: `MST_API_KEY`, if it is set].
     #[arg(long, value_name = "VARIABLE")]
     api_key_env: Option<String>,
 }
@@ -121,9 +121,9 @@ struct LimitArgs {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum ApiName {
-    /// /v1/completions.
+    /// `/v1/completions`.
     Completions,
-    /// /v1/chat/completions.
+    /// `/v1/chat/completions`.
     Chat,
 }
 
@@ -154,6 +154,7 @@ Examples:
 A trial whose client did not keep its schedule is void: `client.void` says why, and the exit code is 10.";
 
 /// Runs the verb.
+#[expect(clippy::needless_pass_by_value, reason = "the signature of every verb")]
 pub(crate) fn run(args: Args) -> Outcome {
     let started = clock::monotonic_ns();
     let options = |key| RunOptions {
@@ -164,7 +165,8 @@ pub(crate) fn run(args: Args) -> Outcome {
     };
     if let Some(dir) = &args.job {
         if args.die_with_parent {
-            nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM).context("failed to tie to the parent")?;
+            nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
+                .context("failed to tie to the parent")?;
         }
         let summary = native::run(&load_job(dir)?, dir, options(key(API_KEY_VARIABLE)?)).map_err(failed)?;
         return Ok(exit(&summary));
@@ -181,7 +183,10 @@ pub(crate) fn run(args: Args) -> Outcome {
         None => scratch.path(),
         Some(dir) => {
             fs_err::create_dir_all(dir)?;
-            if let Some(file) = ["stop", "summary.json"].into_iter().find(|f| dir.join(f).exists()) {
+            if let Some(file) = ["stop", "summary.json"]
+                .into_iter()
+                .find(|f| dir.join(f).exists())
+            {
                 let error = anyhow::anyhow!("{} already has `{file}`: name another folder", dir.display());
                 return Err(Failure::input(error));
             }
@@ -209,9 +214,9 @@ fn key(name: &str) -> Result<Option<String>, Failure> {
     match std::env::var(name) {
         Ok(value) => Ok(Some(value.trim().to_owned()).filter(|v| !v.is_empty())),
         Err(std::env::VarError::NotPresent) => Ok(None),
-        Err(std::env::VarError::NotUnicode(_)) => {
-            Err(Failure::input(anyhow::anyhow!("the API key in {name} is not UTF-8 text")))
-        }
+        Err(std::env::VarError::NotUnicode(_)) => Err(Failure::input(anyhow::anyhow!(
+            "the API key in {name} is not UTF-8 text"
+        ))),
     }
 }
 
@@ -240,7 +245,6 @@ fn exit(summary: &Summary) -> Exit {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the answer")]
 fn print(summary: &Summary, format: Format) -> anyhow::Result<()> {
     use std::io::Write;
     let text = match format {

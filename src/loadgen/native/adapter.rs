@@ -84,7 +84,8 @@ impl LoadGenerator for Native {
         if let Some(failure) = TrialFailure::load(dir) {
             return Err(error(failure::FILE_NAME, failure.message));
         }
-        let summary = Summary::load(dir).map_err(|e| error(summary::FILE_NAME, format!("the trial did not end: {e}")))?;
+        let summary = Summary::load(dir)
+            .map_err(|e| error(summary::FILE_NAME, format!("the trial did not end: {e}")))?;
         let path = dir.join(rows::FILE_NAME);
         let bad = |e: rows::RowError| error(rows::FILE_NAME, e.to_string());
         let mut records = Vec::with_capacity(summary.sent as usize);

@@ -108,7 +108,12 @@ impl BodyForm {
         let body = Body {
             model: &self.model,
             prompt: completion,
-            messages: chat.map(|content| [Message { role: "user", content }]),
+            messages: chat.map(|content| {
+                [Message {
+                    role: "user",
+                    content,
+                }]
+            }),
             max_tokens: output_tokens,
             min_tokens: optional(Optional::MinTokens).then_some(output_tokens),
             ignore_eos: optional(Optional::IgnoreEos).then_some(true),
@@ -116,9 +121,12 @@ impl BodyForm {
             // 31 bits: some servers read a signed integer.
             seed: optional(Optional::Seed).then_some((salt >> 33) as u32),
             stream: true,
-            stream_options: optional(Optional::StreamOptions).then_some(StreamOptions { include_usage: true }),
+            stream_options: optional(Optional::StreamOptions)
+                .then_some(StreamOptions { include_usage: true }),
         };
-        serde_json::to_vec(&body).expect("a body has string keys only").into()
+        serde_json::to_vec(&body)
+            .expect("a body has string keys only")
+            .into()
     }
 }
 

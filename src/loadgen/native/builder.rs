@@ -2,7 +2,6 @@
 //! so far that memory grows with the trial.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
 
 use bytes::Bytes;
 
@@ -20,6 +19,9 @@ pub(super) struct Prepared {
     pub(super) body: Bytes,
 }
 
+/// Where a shard gets its requests from, in order of their time.
+pub(super) type Batches = Receiver<Vec<Prepared>>;
+
 /// Batches that wait for a shard.
 const BATCHES_AHEAD: usize = 4;
 /// Bytes of bodies that may wait for a shard, roughly.
@@ -33,11 +35,13 @@ pub(super) fn start(
     form: BodyForm,
     mut prompts: Box<dyn PromptBodies>,
     shards: usize,
-) -> std::io::Result<(JoinHandle<()>, Vec<Receiver<Vec<Prepared>>>)> {
-    let (senders, receivers): (Vec<SyncSender<_>>, Vec<_>) = (0..shards).map(|_| sync_channel(BATCHES_AHEAD)).unzip();
+) -> std::io::Result<Vec<Batches>> {
+    let (senders, receivers): (Vec<SyncSender<_>>, Vec<_>) =
+        (0..shards).map(|_| sync_channel(BATCHES_AHEAD)).unzip();
     let longest = plan.iter().map(|p| p.input_tokens).max().unwrap_or(1);
     // A token takes some six bytes, as digits or as letters.
-    let batch = (BYTES_AHEAD / (u64::from(longest) * 6 + 300) / (BATCHES_AHEAD as u64 + 2)).clamp(1, BATCH) as usize;
+    let batch =
+        (BYTES_AHEAD / (u64::from(longest) * 6 + 300) / (BATCHES_AHEAD as u64 + 2)).clamp(1, BATCH) as usize;
     let build = move || {
         for (number, window) in plan.chunks(batch * shards).enumerate() {
             let mut batches: Vec<Vec<Prepared>> = (0..shards).map(|_| Vec::with_capacity(batch)).collect();
@@ -58,6 +62,9 @@ pub(super) fn start(
             }
         }
     };
-    let thread = std::thread::Builder::new().name("mst-bodies".to_owned()).spawn(build)?;
-    Ok((thread, receivers))
+    // It ends by itself, when everything is built or nobody takes it any more.
+    std::thread::Builder::new()
+        .name("mst-bodies".to_owned())
+        .spawn(build)?;
+    Ok(receivers)
 }

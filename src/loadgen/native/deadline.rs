@@ -11,7 +11,8 @@ use crate::endpoint::clock;
 use crate::loadgen::Limits;
 use crate::trial::TimeoutKind;
 
-/// Watches the limits. The timer is moved only when it fires, not at every token.
+/// Watches the limits. The timer is moved only when it fires, not at every token; it never runs longer than the limit
+/// between two tokens, which may begin to count at any moment.
 pub(super) struct Deadline {
     limits: Limits,
     /// When the request was sent, monotonic nanoseconds.
@@ -22,7 +23,7 @@ pub(super) struct Deadline {
 impl Deadline {
     /// Limits that count from `sent_ns`.
     pub(super) fn new(limits: Limits, sent_ns: u64) -> Self {
-        let first = limits.request_s.min(limits.ttft_s);
+        let first = limits.request_s.min(limits.ttft_s).min(limits.tpot_s);
         Self {
             limits,
             sent_ns,
@@ -46,12 +47,13 @@ impl Deadline {
             if step <= 0.0 {
                 return Poll::Ready(kind);
             }
-            self.timer.as_mut().reset(Instant::now() + seconds(whole.min(step)));
+            self.timer
+                .as_mut()
+                .reset(Instant::now() + seconds(whole.min(step).min(self.limits.tpot_s)));
         }
         Poll::Pending
     }
 }
-
 
 /// A limit as a duration; at most a year, at least a millisecond so that the timer is not polled in a circle.
 fn seconds(value: f64) -> Duration {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::endpoint::EndpointError;
 
 /// Name of the file in the trial's folder.
-pub const FILE_NAME: &str = "failure.json";
+pub(super) const FILE_NAME: &str = "failure.json";
 
 /// Why a trial could not be made; the content of `failure.json`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ pub struct TrialFailure {
 
 impl TrialFailure {
     /// A failure of some kind.
-    pub(super) fn new(kind: &str, message: impl ToString) -> Self {
+    pub(super) fn new(kind: &str, message: impl std::fmt::Display) -> Self {
         Self {
             kind: kind.to_owned(),
             message: message.to_string(),

@@ -28,7 +28,7 @@ struct Failed {
 }
 
 impl Failed {
-    fn new(outcome: Outcome, error: impl ToString) -> Self {
+    fn new(outcome: Outcome, error: impl std::fmt::Display) -> Self {
         Self {
             outcome,
             error: error.to_string(),
@@ -230,7 +230,9 @@ impl Flight {
         });
         row.error = error;
         row.outcome = outcome.to_string();
-        row.lag_us = self.lag_ns.map(|ns| u32::try_from(ns / 1_000).unwrap_or(u32::MAX));
+        row.lag_us = self
+            .lag_ns
+            .map(|ns| u32::try_from(ns / 1_000).unwrap_or(u32::MAX));
         std::mem::take(&mut self.tally).fill(&mut row);
         self.shard.open.set(self.shard.open.get() - 1);
         self.shard.record(row);

@@ -23,6 +23,7 @@ pub(super) struct Signals {
 }
 
 /// What lateness is held against, nanoseconds.
+#[expect(clippy::struct_field_names, reason = "the unit belongs in the name")]
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Service {
     /// Median time to the first token.
@@ -56,10 +57,30 @@ impl Signals {
             ));
         }
         let tests = [
-            (self.lateness.quantile(0.5), MEDIAN_LATENESS, service.ttft_ns, "median send lateness"),
-            (self.upper_lateness(), P99_LATENESS, service.e2e_ns, "p99 send lateness"),
-            (self.late_lateness.quantile(0.5), FINAL_LATENESS, service.offered_ns, "send lateness at the end"),
-            (self.lag.quantile(0.99), P99_LAG, service.e2e_ns, "p99 delay in reading answers"),
+            (
+                self.lateness.quantile(0.5),
+                MEDIAN_LATENESS,
+                service.ttft_ns,
+                "median send lateness",
+            ),
+            (
+                self.upper_lateness(),
+                P99_LATENESS,
+                service.e2e_ns,
+                "p99 send lateness",
+            ),
+            (
+                self.late_lateness.quantile(0.5),
+                FINAL_LATENESS,
+                service.offered_ns,
+                "send lateness at the end",
+            ),
+            (
+                self.lag.quantile(0.99),
+                P99_LAG,
+                service.e2e_ns,
+                "p99 delay in reading answers",
+            ),
         ];
         for (value, (floor, share), scale, name) in tests {
             let bound = (share * scale).max(floor);
@@ -117,8 +138,17 @@ mod tests {
     fn a_client_that_falls_behind_is_void() {
         for (name, bad) in [
             ("median", signals((0..100).map(|_| 8.0))),
-            ("p99", signals((0..1_000).map(|i| if i % 20 == 0 { 60.0 } else { 0.1 }))),
-            ("not sent", Signals { not_sent: 1, ..Signals::default() }),
+            (
+                "p99",
+                signals((0..1_000).map(|i| if i % 20 == 0 { 60.0 } else { 0.1 })),
+            ),
+            (
+                "not sent",
+                Signals {
+                    not_sent: 1,
+                    ..Signals::default()
+                },
+            ),
             (
                 "stepped",
                 Signals {
@@ -131,7 +161,11 @@ mod tests {
             assert!(bad.void(SERVICE).is_some(), "{name}");
         }
         // Behind a slow service the same lateness weighs less, but not when it grows.
-        let slow = Service { ttft_ns: 5e9, e2e_ns: 60e9, offered_ns: 10e9 };
+        let slow = Service {
+            ttft_ns: 5e9,
+            e2e_ns: 60e9,
+            offered_ns: 10e9,
+        };
         let mut growing = signals((0..1_000).map(|i| f64::from(i) * 0.3));
         assert_eq!(growing.void(slow), None);
         for _ in 0..100 {

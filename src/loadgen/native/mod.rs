@@ -6,6 +6,7 @@
 mod adapter;
 mod body;
 mod builder;
+mod collector;
 mod deadline;
 mod event;
 mod failure;

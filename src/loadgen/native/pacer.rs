@@ -24,7 +24,10 @@ pub(super) struct Pacer {
 
 impl Pacer {
     /// Makes one; needs a runtime around it.
-    #[expect(deprecated, reason = "its successor is `unsafe`; the timer owns its descriptor for as long as it lives")]
+    #[expect(
+        deprecated,
+        reason = "its successor is `unsafe`; the timer owns its descriptor for as long as it lives"
+    )]
     pub(super) fn new() -> io::Result<Self> {
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;

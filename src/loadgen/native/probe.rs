@@ -52,7 +52,9 @@ pub(super) fn probe(
     output_tokens: u32,
 ) -> Result<Learned, TrialFailure> {
     let address = format!("{}{}", connector.url(), job.endpoint.api.path());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let tokens = output_tokens.min(PROBE_TOKENS);
     let seconds = limit_s(&job.limits);
     let mut learned = Learned::default();
@@ -85,21 +87,26 @@ pub(super) fn probe(
             }
             Answer::Status(status, text) => {
                 // A busy or failing server is what the trial is there to see.
-                let note = format!("the probe before the trial was answered {status}: {}", said(&text));
+                let note = format!(
+                    "the probe before the trial was answered {status}: {}",
+                    said(&text)
+                );
                 learned.notes.push(note);
                 break;
             }
             Answer::Broken(why) => {
-                learned.notes.push(format!("the probe before the trial broke off: {why}"));
+                learned
+                    .notes
+                    .push(format!("the probe before the trial broke off: {why}"));
                 break;
             }
         }
     }
     for field in &form.dropped {
         let name = field.name();
-        learned
-            .notes
-            .push(format!("the server refuses `{name}`: requests were sent without it"));
+        learned.notes.push(format!(
+            "the server refuses `{name}`: requests were sent without it"
+        ));
     }
     Ok(learned)
 }
@@ -182,5 +189,9 @@ async fn ask(connector: &Connector, template: &Template, body: Bytes) -> Result<
     let end = since();
     tally.finish(&keys, end);
     let first = tally.first_ns.unwrap_or(end);
-    Ok(Answer::Stream(Box::new(tally), first as f64 / 1e9, end as f64 / 1e9))
+    Ok(Answer::Stream(
+        Box::new(tally),
+        first as f64 / 1e9,
+        end as f64 / 1e9,
+    ))
 }

@@ -175,7 +175,7 @@ mod tests {
         let mut follower = Follower::new(dir.path(), 10.0);
         assert!(follower.read().is_none());
         let mut writer = ProgressWriter::create(dir.path(), 10.0).unwrap();
-        assert_eq!(follower.read().unwrap().elapsed_s, 0.0);
+        assert_eq!(follower.read().unwrap().backlog.intended, [0]);
         writer.finished(0.05, true, Some(7.0));
         writer.finished(0.15, false, None);
         writer.advance(0.3, |s| (s * 100.0).round() as u32).unwrap();

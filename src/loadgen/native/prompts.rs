@@ -47,7 +47,11 @@ impl PromptBodies for RandomIds {
     fn prompt(&mut self, request: &PlannedRequest) -> PromptPayload {
         let mut rng = seeds::stream(if self.unique { request.salt } else { 0 }, "ids");
         let high = self.high.max(self.low + 1);
-        PromptPayload::Ids((0..request.input_tokens).map(|_| rng.random_range(self.low..high)).collect())
+        PromptPayload::Ids(
+            (0..request.input_tokens)
+                .map(|_| rng.random_range(self.low..high))
+                .collect(),
+        )
     }
 }
 
@@ -71,11 +75,11 @@ impl PromptBodies for PlainWords {
 
 /// The words.
 const WORDS: [&str; 64] = [
-    "the", "of", "and", "to", "in", "is", "you", "that", "it", "he", "was", "for", "on", "are", "as", "with", "his",
-    "they", "at", "be", "this", "have", "from", "or", "one", "had", "by", "word", "but", "not", "what", "all", "were",
-    "we", "when", "your", "can", "said", "there", "use", "an", "each", "which", "she", "do", "how", "their", "if",
-    "will", "up", "other", "about", "out", "many", "then", "them", "these", "so", "some", "her", "would", "make",
-    "like", "him",
+    "the", "of", "and", "to", "in", "is", "you", "that", "it", "he", "was", "for", "on", "are", "as", "with",
+    "his", "they", "at", "be", "this", "have", "from", "or", "one", "had", "by", "word", "but", "not",
+    "what", "all", "were", "we", "when", "your", "can", "said", "there", "use", "an", "each", "which", "she",
+    "do", "how", "their", "if", "will", "up", "other", "about", "out", "many", "then", "them", "these", "so",
+    "some", "her", "would", "make", "like", "him",
 ];
 
 #[cfg(test)]
@@ -95,8 +99,13 @@ mod tests {
     #[test]
     fn lengths_are_kept_and_prefixes_differ_where_asked() {
         for unique in [true, false] {
-            let mut ids = RandomIds { low: 5, high: 9_000, unique };
-            let (PromptPayload::Ids(a), PromptPayload::Ids(b)) = (ids.prompt(&request(1)), ids.prompt(&request(2)))
+            let mut ids = RandomIds {
+                low: 5,
+                high: 9_000,
+                unique,
+            };
+            let (PromptPayload::Ids(a), PromptPayload::Ids(b)) =
+                (ids.prompt(&request(1)), ids.prompt(&request(2)))
             else {
                 panic!("ids expected");
             };

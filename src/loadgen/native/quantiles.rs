@@ -1,10 +1,10 @@
-//! Quantiles of millions of values in bounded memory: buckets that are 0.2 % wide, so that a quantile is at most 0.1 %
+//! Quantiles of millions of values in bounded memory: buckets that are 0.05 % wide, so that a quantile is at most 0.025 %
 //! off. Mean and largest value are exact.
 
 use serde::{Deserialize, Serialize};
 
 /// Logarithm of the ratio of two neighbouring bucket bounds.
-const LOG_STEP: f64 = 0.002;
+const LOG_STEP: f64 = 0.0005;
 
 /// A histogram of non-negative values (nanoseconds here).
 #[derive(Clone, Debug, Default)]
@@ -22,7 +22,7 @@ pub(super) struct Histogram {
 pub struct Spread {
     /// Arithmetic mean, exact.
     pub mean: Option<f64>,
-    /// Median; this and the other quantiles are within 0.1 %.
+    /// Median; this and the other quantiles are within 0.025 %.
     pub p50: Option<f64>,
     /// 90th percentile.
     pub p90: Option<f64>,
@@ -61,7 +61,10 @@ impl Histogram {
     pub(super) fn quantile(&self, q: f64) -> Option<f64> {
         let last = self.total.checked_sub(1)?;
         let position = q * last as f64;
-        let (low, high) = (self.at_rank(position.floor() as u64), self.at_rank(position.ceil() as u64));
+        let (low, high) = (
+            self.at_rank(position.floor() as u64),
+            self.at_rank(position.ceil() as u64),
+        );
         Some((low + (high - low) * position.fract()).min(self.largest))
     }
 
@@ -105,7 +108,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn quantiles_are_within_a_thousandth(
+        fn quantiles_are_within_a_quarter_of_a_thousandth(
             mut values in prop::collection::vec(1.0..1e12f64, 1..300),
             q in 0.0..=1.0f64,
         ) {
@@ -118,7 +121,7 @@ mod tests {
             let (low, high) = (values[position.floor() as usize], values[position.ceil() as usize]);
             let exact = low + (high - low) * position.fract();
             let found = histogram.quantile(q).unwrap();
-            prop_assert!((found - exact).abs() <= 1.001e-3 * exact.max(high), "{found} {exact}");
+            prop_assert!((found - exact).abs() <= 2.51e-4 * exact.max(high), "{found} {exact}");
         }
     }
 }

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
 
 use hyper::header::{self, HeaderValue};
 use hyper::{HeaderMap, Uri};
@@ -12,6 +11,7 @@ use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::time::TimeValLike;
 
 use super::body::BodyForm;
+use super::collector::Collector;
 use super::failure::TrialFailure;
 use super::probe::{Learned, probe};
 use super::progress::ProgressWriter;
@@ -20,7 +20,7 @@ use super::shard::{self, Control, Plan, Report, Start, Template};
 use super::signals::{Stop, StopWatch};
 use super::summary::{self, Frame, Summary, Tallies};
 use super::{builder, prompts};
-use crate::endpoint::{BaseUrl, Connector, clock};
+use crate::endpoint::{BaseUrl, Connector, EndpointError, clock};
 use crate::loadgen::{Api, PromptEncoding, TrialJob};
 use crate::store::rows::{self, RowWriter};
 use crate::workload::{self, PlannedRequest};
@@ -48,8 +48,6 @@ const MOST_AHEAD: f64 = 512.0;
 const SPARE_FILES: u64 = 64;
 /// Time between the last preparation and the first request's time zero.
 const LEAD_NS: u64 = 3_000_000;
-/// How often the stop file is looked for.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// Runs a trial and leaves its files in `dir`: rows, progress, summary; or `failure.json`.
 ///
@@ -64,81 +62,30 @@ pub fn run(job: &TrialJob, dir: &Path, options: RunOptions) -> Result<Summary, T
 
 fn conduct(job: &TrialJob, dir: &Path, options: RunOptions) -> Result<Summary, TrialFailure> {
     let launched = options.program_start_ns.unwrap_or_else(clock::monotonic_ns);
+    let kernel_timestamps = !options.user_timestamps;
     let watch = StopWatch::new(dir)?;
-    let url: BaseUrl = job.endpoint.base_url.parse().map_err(crate::endpoint::EndpointError::from)?;
-    let mut prompts = options.prompts.or_else(|| prompts::builtin(job)).ok_or_else(|| {
-        TrialFailure::new("bad-job", "prompts by tokenizer are not available in this program")
-    })?;
-    if job.endpoint.api == Api::Chat && matches!(job.encoding, PromptEncoding::TokenIds { .. }) {
-        let why = "token ids cannot be sent to the chat API: use text prompts, or the completions API";
-        return Err(TrialFailure::new("bad-job", why));
-    }
-    let connector = Connector::new(&url, !options.user_timestamps)?;
-    let template = template(job, &url, options.key.as_deref())?;
-    let plan = workload::plan(&job.spec.workload, job.spec.rate, job.spec.duration_s, job.spec.seed);
-    let intended: Vec<u64> = plan.iter().map(|p| p.intended_ns).collect();
-    let mut form = BodyForm {
-        api: job.endpoint.api,
-        model: job.endpoint.model.clone(),
-        dropped: Vec::new(),
-    };
-    let first = PlannedRequest {
-        salt: !plan[0].salt,
-        ..plan[0]
-    };
-    let prompt = prompts.prompt(&first);
-    let learned = probe(job, &connector, &template, &mut form, &prompt, first.output_tokens)?;
-    let mean = |of: fn(&PlannedRequest) -> u32| plan.iter().map(|p| f64::from(of(p))).sum::<f64>() / plan.len() as f64;
-    let planned_tokens = (mean(|p| p.input_tokens), mean(|p| p.output_tokens));
-    let rate = plan.len() as f64 / job.spec.duration_s;
-    let shards = shard_count(rate, planned_tokens.1);
-    let ahead = (!job.fresh_connections).then(|| connections_ahead(&learned, rate, planned_tokens.1, shards));
-    let cap = raise_file_limit().saturating_sub(SPARE_FILES) as usize / shards;
+    let prepared = Prepared::new(job, options)?;
+    let (planned_tokens, shards, notes) = (
+        prepared.planned_tokens,
+        prepared.shards,
+        prepared.learned.notes.clone(),
+    );
+    let (url, intended) = (prepared.connector.url().to_string(), prepared.intended.clone());
+    let started = prepared.start(job)?;
 
-    let control = Arc::new(Control::default());
-    let (reports, inbox) = channel();
-    let (_builder, sources) = builder::start(plan, form, prompts, shards)?;
-    let mut starts = Vec::new();
-    let mut threads = Vec::new();
-    for (number, source) in sources.into_iter().enumerate() {
-        let plan = Plan {
-            connector: connector.clone(),
-            template: template.clone(),
-            limits: job.limits,
-            connections: ahead,
-            cap,
-            source,
-            control: Arc::clone(&control),
-            reports: reports.clone(),
-        };
-        let (start, wait) = channel::<Start>();
-        starts.push(start);
-        let thread = std::thread::Builder::new().name(format!("mst-shard-{number}"));
-        threads.push(thread.spawn(move || shard::run(plan, &wait))?);
-    }
-    drop(reports);
-    for _ in 0..shards {
-        match inbox.recv() {
-            Ok(Report::Ready) => {}
-            Ok(Report::Failed(error)) => return Err(error.into()),
-            _ => return Err(TrialFailure::new("io", "a sending thread ended before the start")),
-        }
-    }
     let wall_offset_ns = clock::wall_offset_ns();
     let at_ns = clock::monotonic_ns() + LEAD_NS;
     let epoch_ns = at_ns as i64 + wall_offset_ns;
+    let header = rows::Header {
+        schema: rows::SCHEMA,
+        mst_version: env!("CARGO_PKG_VERSION").to_owned(),
+        seed: job.spec.seed,
+        epoch_ns,
+        planned: intended.len() as u64,
+        kernel_timestamps,
+    };
     let collector = Collector {
-        writer: RowWriter::create(
-            &dir.join(rows::FILE_NAME),
-            &rows::Header {
-                schema: rows::SCHEMA,
-                mst_version: env!("CARGO_PKG_VERSION").to_owned(),
-                seed: job.spec.seed,
-                epoch_ns,
-                planned: intended.len() as u64,
-                kernel_timestamps: !options.user_timestamps,
-            },
-        )?,
+        writer: RowWriter::create(&dir.join(rows::FILE_NAME), &header)?,
         progress: ProgressWriter::create(dir, job.spec.duration_s)?,
         tallies: Tallies::default(),
         intended,
@@ -150,24 +97,26 @@ fn conduct(job: &TrialJob, dir: &Path, options: RunOptions) -> Result<Summary, T
         stopped_s: None,
     };
     let cpu_before = cpu_seconds();
-    for start in &starts {
+    for start in &started.starts {
         // A shard that is gone has reported why.
-        let _ = start.send(Start { at_ns, wall_offset_ns });
+        let _ = start.send(Start {
+            at_ns,
+            wall_offset_ns,
+        });
     }
-    let mut collected = collector.collect(&inbox, &control, &watch)?;
+    let mut collected = collector.collect(&started.inbox, &started.control, &watch)?;
     let observed_s = clock::monotonic_ns().saturating_sub(at_ns) as f64 / 1e9;
-    for thread in threads {
-        thread
-            .join()
-            .map_err(|_| TrialFailure::new("io", "a sending thread panicked; this is a bug"))?;
+    for thread in started.threads {
+        let bug = |_| TrialFailure::new("io", "a sending thread panicked; this is a bug");
+        thread.join().map_err(bug)?;
     }
     collected.tallies.signals.wall_step_ns = clock::wall_offset_ns() - wall_offset_ns;
-    collected.tallies.signals.kernel_timestamps = !options.user_timestamps;
+    collected.tallies.signals.kernel_timestamps = kernel_timestamps;
     let cpu = cpu_seconds();
     let summary = Summary {
         schema: summary::SCHEMA,
-        mst_version: env!("CARGO_PKG_VERSION").to_owned(),
-        url: url.to_string(),
+        mst_version: header.mst_version,
+        url,
         api: job.endpoint.api.path().to_owned(),
         model: job.endpoint.model.clone(),
         seed: job.spec.seed,
@@ -187,7 +136,7 @@ fn conduct(job: &TrialJob, dir: &Path, options: RunOptions) -> Result<Summary, T
             cpu_share: Some((cpu - cpu_before) / observed_s.max(1e-3)),
             ..Default::default()
         },
-        notes: learned.notes,
+        notes,
         ..Summary::default()
     };
     let frame = Frame {
@@ -199,121 +148,141 @@ fn conduct(job: &TrialJob, dir: &Path, options: RunOptions) -> Result<Summary, T
     Ok(summary)
 }
 
-/// What a trial's reports amount to.
-struct Collected {
-    tallies: Tallies,
-    planned: u64,
-    offered_s: f64,
-    stop: Option<Stop>,
-}
-
-/// Takes reports, writes rows and progress, and ends the trial when its time has come.
-struct Collector {
-    writer: RowWriter,
-    progress: ProgressWriter,
-    tallies: Tallies,
+/// A trial whose endpoint has answered a probe.
+struct Prepared {
+    connector: Connector,
+    template: Template,
+    plan: Vec<PlannedRequest>,
     intended: Vec<u64>,
-    duration_s: f64,
-    drain_s: f64,
-    at_ns: u64,
+    form: BodyForm,
+    prompts: Box<dyn PromptBodies>,
+    learned: Learned,
+    planned_tokens: (f64, f64),
     shards: usize,
-    stop: Option<Stop>,
-    stopped_s: Option<f64>,
 }
 
-impl Collector {
-    fn collect(
-        mut self,
-        inbox: &Receiver<Report>,
-        control: &Control,
-        watch: &StopWatch,
-    ) -> Result<Collected, TrialFailure> {
-        let (mut running, mut sending) = (self.shards, self.shards);
-        let mut drain_until = f64::INFINITY;
-        let mut flushed_s = 0.0;
-        let mut failure = None;
-        let result = loop {
-            let report = inbox.recv_timeout(LOOK);
-            let now_s = clock::monotonic_ns().saturating_sub(self.at_ns) as f64 / 1e9;
-            let step = match report {
-                Ok(Report::Rows(rows)) => self.take(&rows),
-                Ok(Report::Failed(error)) => {
-                    running -= 1;
-                    Err(error)
-                }
-                Ok(Report::Done) => {
-                    running -= 1;
-                    Ok(())
-                }
-                Ok(Report::AllSent) => {
-                    sending -= 1;
-                    if sending == 0 {
-                        drain_until = now_s.max(self.duration_s) + self.drain_s;
-                    }
-                    Ok(())
-                }
-                Ok(Report::Ready) | Err(RecvTimeoutError::Timeout) => Ok(()),
-                Err(RecvTimeoutError::Disconnected) => break failure.map_or(Ok(()), Err),
-            };
-            let step = step.and_then(|()| self.advance(now_s, &mut flushed_s));
-            if let Err(error) = step {
-                // For example a full disk: end the trial, and wait for the threads before saying so.
-                failure.get_or_insert(error);
-                control.stop.store(true, Ordering::Relaxed);
-                control.abort.store(true, Ordering::Relaxed);
-            }
-            if self.stop.is_none() && running > 0 {
-                self.stop = watch.look();
-                if self.stop.is_some() {
-                    self.stopped_s = Some(now_s);
-                    control.stop.store(true, Ordering::Relaxed);
-                    control.abort.store(true, Ordering::Relaxed);
-                }
-            }
-            if now_s >= drain_until {
-                control.abort.store(true, Ordering::Relaxed);
-            }
+impl Prepared {
+    fn new(job: &TrialJob, options: RunOptions) -> Result<Self, TrialFailure> {
+        let url: BaseUrl = job.endpoint.base_url.parse().map_err(EndpointError::from)?;
+        let no_prompts = || {
+            TrialFailure::new(
+                "bad-job",
+                "prompts by tokenizer are not available in this program",
+            )
         };
-        result?;
-        self.writer.finish()?;
-        Ok(Collected {
-            tallies: self.tallies,
-            planned: self.intended.len() as u64,
-            // Stopped while draining, everything had been offered.
-            offered_s: self.stopped_s.unwrap_or(f64::INFINITY).min(self.duration_s),
-            stop: self.stop,
+        let mut prompts = options
+            .prompts
+            .or_else(|| prompts::builtin(job))
+            .ok_or_else(no_prompts)?;
+        if job.endpoint.api == Api::Chat && matches!(job.encoding, PromptEncoding::TokenIds { .. }) {
+            let why = "token ids cannot be sent to the chat API: use text prompts, or the completions API";
+            return Err(TrialFailure::new("bad-job", why));
+        }
+        let connector = Connector::new(&url, !options.user_timestamps)?;
+        let template = template(job, &url, options.key.as_deref())?;
+        let plan = workload::plan(
+            &job.spec.workload,
+            job.spec.rate,
+            job.spec.duration_s,
+            job.spec.seed,
+        );
+        let mut form = BodyForm {
+            api: job.endpoint.api,
+            model: job.endpoint.model.clone(),
+            dropped: Vec::new(),
+        };
+        // Another salt, so that the probe does not put the first prompt into a cache.
+        let first = PlannedRequest {
+            salt: !plan[0].salt,
+            ..plan[0]
+        };
+        let prompt = prompts.prompt(&first);
+        let learned = probe(
+            job,
+            &connector,
+            &template,
+            &mut form,
+            &prompt,
+            first.output_tokens,
+        )?;
+        let mean = |of: fn(&PlannedRequest) -> u32| {
+            plan.iter().map(|p| f64::from(of(p))).sum::<f64>() / plan.len() as f64
+        };
+        let planned_tokens = (mean(|p| p.input_tokens), mean(|p| p.output_tokens));
+        let rate = plan.len() as f64 / job.spec.duration_s;
+        Ok(Self {
+            connector,
+            template,
+            intended: plan.iter().map(|p| p.intended_ns).collect(),
+            form,
+            prompts,
+            learned,
+            planned_tokens,
+            shards: shard_count(rate, planned_tokens.1),
+            plan,
         })
     }
 
-    fn take(&mut self, batch: &[crate::trial::RawRow]) -> std::io::Result<()> {
-        for row in batch {
-            self.writer.write(row)?;
-            let outcome = self.tallies.add(row, self.duration_s);
-            if let Some(done) = row.done_ns {
-                let record = row.record();
-                self.progress.finished(done as f64 / 1e9, outcome.is_ok(), record.ttft_ms());
+    /// Starts the threads and waits until all are ready.
+    fn start(self, job: &TrialJob) -> Result<Started, TrialFailure> {
+        let rate = self.plan.len() as f64 / job.spec.duration_s;
+        let ahead = (!job.fresh_connections)
+            .then(|| connections_ahead(&self.learned, rate, self.planned_tokens.1, self.shards));
+        let cap = raise_file_limit().saturating_sub(SPARE_FILES) as usize / self.shards;
+        let control = Arc::new(Control::default());
+        let (reports, inbox) = channel();
+        let sources = builder::start(self.plan, self.form, self.prompts, self.shards)?;
+        let mut starts = Vec::new();
+        let mut threads = Vec::new();
+        for (number, source) in sources.into_iter().enumerate() {
+            let plan = Plan {
+                connector: self.connector.clone(),
+                template: self.template.clone(),
+                limits: job.limits,
+                connections: ahead,
+                cap,
+                source,
+                control: Arc::clone(&control),
+                reports: reports.clone(),
+            };
+            let (start, wait) = channel::<Start>();
+            starts.push(start);
+            let thread = std::thread::Builder::new().name(format!("mst-shard-{number}"));
+            threads.push(thread.spawn(move || shard::run(plan, &wait))?);
+        }
+        drop(reports);
+        for _ in 0..self.shards {
+            match inbox.recv() {
+                Ok(Report::Ready) => {}
+                Ok(Report::Failed(error)) => return Err(error.into()),
+                _ => return Err(TrialFailure::new("io", "a sending thread ended before the start")),
             }
         }
-        Ok(())
+        Ok(Started {
+            control,
+            inbox,
+            starts,
+            threads,
+        })
     }
+}
 
-    /// Writes progress up to now, and makes rows readable every second.
-    fn advance(&mut self, now_s: f64, flushed_s: &mut f64) -> std::io::Result<()> {
-        let intended = &self.intended;
-        let due = |s: f64| intended.partition_point(|&ns| ns as f64 <= s * 1e9) as u32;
-        let until = now_s.min(self.duration_s + 1.0);
-        self.progress.advance(until, due)?;
-        if now_s - *flushed_s >= 1.0 {
-            *flushed_s = now_s;
-            self.writer.flush()?;
-        }
-        Ok(())
-    }
+/// Threads that wait for the start.
+struct Started {
+    control: Arc<Control>,
+    inbox: Receiver<Report>,
+    starts: Vec<Sender<Start>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// The head that all requests share.
 fn template(job: &TrialJob, url: &BaseUrl, key: Option<&str>) -> Result<Template, TrialFailure> {
-    let bad = |what: &str| TrialFailure::new("bad-job", format!("{what} has characters that HTTP does not allow"));
+    let bad = |what: &str| {
+        TrialFailure::new(
+            "bad-job",
+            format!("{what} has characters that HTTP does not allow"),
+        )
+    };
     let uri: Uri = url
         .path(job.endpoint.api.path())
         .parse()
@@ -340,16 +309,24 @@ fn template(job: &TrialJob, url: &BaseUrl, key: Option<&str>) -> Result<Template
 
 /// How many threads send: one as long as it is enough.
 fn shard_count(rate: f64, output_tokens: f64) -> usize {
-    let wanted = (rate / SHARD_RATE).max(rate * output_tokens / SHARD_EVENTS).ceil();
+    let wanted = (rate / SHARD_RATE)
+        .max(rate * output_tokens / SHARD_EVENTS)
+        .ceil();
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     // On a larger machine half the cores are left to others.
-    let most = if cores <= 2 { cores } else { (cores / 2).clamp(2, 8) };
+    let most = if cores <= 2 {
+        cores
+    } else {
+        (cores / 2).clamp(2, 8)
+    };
     (wanted as usize).clamp(1, most)
 }
 
 /// Connections that each shard opens before the start: those that will be in use at a time, by Little's law.
 fn connections_ahead(learned: &Learned, rate: f64, output_tokens: f64, shards: usize) -> usize {
-    let latency = learned.latency_s.map_or(1.0, |(ttft, gap)| ttft + gap * output_tokens);
+    let latency = learned
+        .latency_s
+        .map_or(1.0, |(ttft, gap)| ttft + gap * output_tokens);
     ((rate * latency * 1.2).ceil().clamp(1.0, MOST_AHEAD) / shards as f64).ceil() as usize
 }
 

@@ -9,14 +9,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{HeaderMap, Method, Request, Uri};
 
-use super::builder::Prepared;
+use super::builder::{Batches, Prepared};
 use super::event::Keys;
 use super::flight::fly;
 use super::pacer::Pacer;
@@ -92,7 +92,7 @@ pub(super) struct Plan {
     /// Most open requests: a bound on file descriptors, not a means of pacing.
     pub(super) cap: usize,
     /// Bodies.
-    pub(super) source: Receiver<Vec<Prepared>>,
+    pub(super) source: Batches,
     /// Flags.
     pub(super) control: Arc<Control>,
     /// Where reports go.
@@ -112,7 +112,7 @@ pub(super) struct Shard {
     reuse: bool,
     cap: usize,
     queue: RefCell<VecDeque<Prepared>>,
-    source: Receiver<Vec<Prepared>>,
+    source: Batches,
     exhausted: Cell<bool>,
     rows: RefCell<Vec<RawRow>>,
     control: Arc<Control>,
@@ -148,7 +148,10 @@ fn conduct(plan: Plan, start: &Receiver<Start>) -> io::Result<()> {
         .event_interval(31)
         .build_local(tokio::runtime::LocalOptions::default())?;
     let connections = plan.connections.unwrap_or(0);
-    let zero = Start { at_ns: 0, wall_offset_ns: 0 };
+    let zero = Start {
+        at_ns: 0,
+        wall_offset_ns: 0,
+    };
     let shard = Rc::new(Shard {
         connector: plan.connector,
         template: plan.template,
@@ -257,12 +260,16 @@ impl Shard {
                 return;
             };
             if self.open.get() >= self.cap {
-                self.not_sent(&prepared, "the client ran out of file descriptors: raise `ulimit -n`");
+                self.not_sent(
+                    &prepared,
+                    "the client ran out of file descriptors: raise `ulimit -n`",
+                );
                 continue;
             }
             let mut flight = Box::pin(fly(Rc::clone(self), prepared));
             // The first step writes the request; it is not left to wait behind other tasks.
-            if let Poll::Pending = flight.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            let first = flight.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            if first.is_pending() {
                 tokio::task::spawn_local(flight);
             }
         }

@@ -11,9 +11,9 @@ use crate::store::TokenCounts;
 use crate::trial::{ClientHealth, Outcome, RawRow};
 
 /// Name of the file in the trial's folder. Written last: a folder that has it holds a whole trial.
-pub const FILE_NAME: &str = "summary.json";
+pub(super) const FILE_NAME: &str = "summary.json";
 /// Version of the format.
-pub const SCHEMA: u32 = 1;
+pub(super) const SCHEMA: u32 = 1;
 
 /// A finished trial. Latencies are those of requests that were answered to the end; in milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -148,7 +148,11 @@ impl Lengths {
     fn counts(&self, planned_mean: f64) -> TokenCounts {
         let mean = |sum: f64| sum / self.compared as f64;
         TokenCounts {
-            asked_mean: if self.compared > 0 { mean(self.asked) } else { planned_mean },
+            asked_mean: if self.compared > 0 {
+                mean(self.asked)
+            } else {
+                planned_mean
+            },
             achieved_mean: (self.compared > 0).then(|| mean(self.achieved)),
             exact: self.exact,
             compared: self.compared,
@@ -217,7 +221,11 @@ impl Tallies {
     pub(super) fn complete(self, mut summary: Summary, frame: Frame) -> Summary {
         let count = |wanted: fn(Outcome) -> bool| -> u64 {
             let hit = |name: &str| name.parse().is_ok_and(wanted);
-            self.outcomes.iter().filter(|(name, _)| hit(name)).map(|(_, n)| n).sum()
+            self.outcomes
+                .iter()
+                .filter(|(name, _)| hit(name))
+                .map(|(_, n)| n)
+                .sum()
         };
         summary.sent = self.sent;
         summary.completed = count(Outcome::is_ok);
