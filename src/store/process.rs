@@ -14,7 +14,7 @@ use super::generations::FolderName;
 use super::manifest::Manifest;
 use super::rows::RowReader;
 use super::tables::{
-    Iteration, Layout, OurFacts, RequestTable, ResultsRow, TableError, UserFiles, profile_name, read_halves,
+    Iteration, Layout, OurFacts, RequestTable, ResultsRow, TableError, UserFiles, profile_name, read_halves, read_prompts,
     read_responses, read_results_csv, write_results_from_json, write_user_files,
 };
 
@@ -87,12 +87,14 @@ pub fn process_trial(path: &Path, out: &Path, options: &ProcessOptions) -> Resul
         source,
     };
     fs_err::create_dir_all(out).map_err(failed)?;
+    let prompts = dir.join("prompts.csv");
+    let prompts = if prompts.is_file() { read_prompts(&prompts)? } else { Vec::new() };
     let files = UserFiles {
         layout: options.layout,
         iteration: &iteration,
         table: &table,
         filter_buffer_s: buffer,
-        prompts: &[],
+        prompts: &prompts,
         existing: row.as_ref(),
     };
     done.requests = table.lines.len();
