@@ -116,7 +116,10 @@ fn stationary(values: &[f64], phi: f64, spacing: f64) -> Trend {
     let determinant = cc * xx - cx * cx;
     let slope = (cc * xy - cx * cy) / determinant;
     let constant = (cy - cx * slope) / cc;
-    let noise: Vec<f64> = rows.iter().map(|&(c, x, y)| y - c * constant - x * slope).collect();
+    let noise: Vec<f64> = rows
+        .iter()
+        .map(|&(c, x, y)| y - c * constant - x * slope)
+        .collect();
     let variance = long_run_variance(&noise, 2.0);
     Trend {
         slope: slope / spacing,
