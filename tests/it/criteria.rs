@@ -1,1 +1,6 @@
 //! Integration tests: criteria.
+
+mod calibration;
+mod joined;
+mod legacy;
+mod simulated;
