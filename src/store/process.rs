@@ -14,8 +14,8 @@ use super::generations::FolderName;
 use super::manifest::Manifest;
 use super::rows::RowReader;
 use super::tables::{
-    Iteration, Layout, OurFacts, RequestTable, ResultsRow, TableError, UserFiles, profile_name, read_halves, read_prompts,
-    read_responses, read_results_csv, write_results_from_json, write_user_files,
+    Iteration, Layout, OurFacts, RequestTable, ResultsRow, TableError, UserFiles, profile_name, read_halves,
+    read_prompts, read_responses, read_results_csv, write_results_from_json, write_user_files,
 };
 
 /// How a folder is processed.
@@ -88,7 +88,11 @@ pub fn process_trial(path: &Path, out: &Path, options: &ProcessOptions) -> Resul
     };
     fs_err::create_dir_all(out).map_err(failed)?;
     let prompts = dir.join("prompts.csv");
-    let prompts = if prompts.is_file() { read_prompts(&prompts)? } else { Vec::new() };
+    let prompts = if prompts.is_file() {
+        read_prompts(&prompts)?
+    } else {
+        Vec::new()
+    };
     let files = UserFiles {
         layout: options.layout,
         iteration: &iteration,

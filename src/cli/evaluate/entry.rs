@@ -132,7 +132,11 @@ impl Judge {
         let Some(measurement) = &trial.measurement else {
             let empty = trial.is_empty();
             return Judged {
-                ruling: if empty { Ruling::Unsustainable } else { Ruling::Unsure },
+                ruling: if empty {
+                    Ruling::Unsustainable
+                } else {
+                    Ruling::Unsure
+                },
                 numbers: nothing,
                 reasons: vec!["halves alone do not tell when requests were sent".to_owned()],
             };

@@ -88,12 +88,19 @@ impl From<SourceName> for Source {
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
-    crate::store::tables::seconds(text).ok_or_else(|| "write seconds, or for example `60s` or `30m`".to_owned())
+    crate::store::tables::seconds(text)
+        .ok_or_else(|| "write seconds, or for example `60s` or `30m`".to_owned())
 }
 
 fn percent(text: &str) -> Result<f64, String> {
-    let value: f64 = text.parse().map_err(|_| "write a percentage, for example 95".to_owned())?;
-    if (0.0..=100.0).contains(&value) { Ok(value) } else { Err("a percentage lies between 0 and 100".to_owned()) }
+    let value: f64 = text
+        .parse()
+        .map_err(|_| "write a percentage, for example 95".to_owned())?;
+    if (0.0..=100.0).contains(&value) {
+        Ok(value)
+    } else {
+        Err("a percentage lies between 0 and 100".to_owned())
+    }
 }
 
 /// Runs the verb.

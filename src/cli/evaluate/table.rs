@@ -10,9 +10,18 @@ use super::entry::Entry;
 /// The table, one line a trial.
 pub(super) fn render(entries: &[Entry]) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table.set_header([
-        "trial", "req/min", "ruling", "welch", "gate", "p", "drift", "of the load", "success", "why",
+        "trial",
+        "req/min",
+        "ruling",
+        "welch",
+        "gate",
+        "p",
+        "drift",
+        "of the load",
+        "success",
+        "why",
     ]);
     for entry in entries {
         table.add_row(cells(entry));
@@ -25,9 +34,10 @@ pub(super) fn render(entries: &[Entry]) -> String {
 fn cells(entry: &Entry) -> [String; 10] {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let percent = |value: f64| format!("{:.2} %", 100.0 * value);
-    let drift = entry.drift.and_then(|d| d.drift.zip(d.drift_interval)).map(|(value, [low, high])| {
-        format!("{} ({} to {})", percent(value), percent(low), percent(high))
-    });
+    let drift = entry
+        .drift
+        .and_then(|d| d.drift.zip(d.drift_interval))
+        .map(|(value, [low, high])| format!("{} ({} to {})", percent(value), percent(low), percent(high)));
     let gate = entry.gate_median_per_minute.map(|median| {
         let word = match entry.gate_passed {
             Some(true) => "passed",
@@ -46,7 +56,11 @@ fn cells(entry: &Entry) -> [String; 10] {
         or_dash(entry.by_drift.map(|r| word(r).to_owned())),
         or_dash(drift),
         or_dash(entry.success_rate_percent.map(|s| format!("{s:.2} %"))),
-        entry.error.clone().or_else(|| entry.reasons.first().cloned()).unwrap_or_default(),
+        entry
+            .error
+            .clone()
+            .or_else(|| entry.reasons.first().cloned())
+            .unwrap_or_default(),
     ]
 }
 
@@ -57,11 +71,17 @@ pub(super) fn warnings(entries: &[Entry]) -> Vec<String> {
         let path = entry.path.display();
         if let (Some(welch), Some(drift)) = (entry.by_welch, entry.by_drift) {
             if welch != drift {
-                warnings.push(format!("{path}: welch says {}, drift says {}", word(welch), word(drift)));
+                warnings.push(format!(
+                    "{path}: welch says {}, drift says {}",
+                    word(welch),
+                    word(drift)
+                ));
             }
         }
         if entry.req_min.is_none() && entry.error.is_none() {
-            warnings.push(format!("{path}: nothing says which rate was asked for; give it with --req-min"));
+            warnings.push(format!(
+                "{path}: nothing says which rate was asked for; give it with --req-min"
+            ));
         }
     }
     warnings

@@ -113,7 +113,9 @@ const MOST_PROMPTS: u64 = 10_000_000;
 fn input_stats(table: &RequestTable, prompts: &[PromptUse]) -> Option<TokenStats> {
     let sent = table.lines.iter().filter_map(|l| l.input_tokens);
     // A file may claim any count; what no trial can have sent is not expanded.
-    let total = prompts.iter().fold(0u64, |sum, p| sum.saturating_add(p.occurrences));
+    let total = prompts
+        .iter()
+        .fold(0u64, |sum, p| sum.saturating_add(p.occurrences));
     let usable = if total <= MOST_PROMPTS { prompts } else { &[] };
     let filed = usable
         .iter()

@@ -52,24 +52,34 @@ pub fn read_prompts(path: &Path) -> Result<Vec<PromptUse>, TableError> {
     let mut reader = open(path)?;
     let header = reader.headers().map_err(|e| TableError::csv(path, e))?.clone();
     let place = |column: &'static str| {
-        header.iter().position(|h| h == column).ok_or_else(|| TableError::MissingColumn {
-            path: path.to_owned(),
-            column,
-            found: header.iter().collect::<Vec<_>>().join(", "),
-        })
+        header
+            .iter()
+            .position(|h| h == column)
+            .ok_or_else(|| TableError::MissingColumn {
+                path: path.to_owned(),
+                column,
+                found: header.iter().collect::<Vec<_>>().join(", "),
+            })
     };
-    let columns = [place("PROMPT_TEXT")?, place("PROMPT_TOKEN_COUNT")?, place("OCCURRENCES")?];
+    let columns = [
+        place("PROMPT_TEXT")?,
+        place("PROMPT_TOKEN_COUNT")?,
+        place("OCCURRENCES")?,
+    ];
     let mut prompts = Vec::new();
     for record in reader.records() {
         let record = record.map_err(|e| TableError::csv(path, e))?;
         let count = |column: usize| {
-            record[column].trim().parse::<u64>().map_err(|_| TableError::Cell {
-                path: path.to_owned(),
-                line: record.position().map_or(0, csv::Position::line),
-                column: header[column].to_owned(),
-                value: record[column].to_owned(),
-                expected: "a whole number",
-            })
+            record[column]
+                .trim()
+                .parse::<u64>()
+                .map_err(|_| TableError::Cell {
+                    path: path.to_owned(),
+                    line: record.position().map_or(0, csv::Position::line),
+                    column: header[column].to_owned(),
+                    value: record[column].to_owned(),
+                    expected: "a whole number",
+                })
         };
         prompts.push(PromptUse {
             text: record[columns[0]].to_owned(),
