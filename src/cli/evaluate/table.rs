@@ -69,7 +69,8 @@ pub(super) fn warnings(entries: &[Entry]) -> Vec<String> {
     let mut warnings = Vec::new();
     for entry in entries {
         let path = entry.path.display();
-        if let (Some(welch), Some(drift)) = (entry.by_welch, entry.by_drift) {
+        let told = entry.drift.is_some_and(|d| d.drift.is_some());
+        if let (Some(welch), Some(drift), true) = (entry.by_welch, entry.by_drift, told) {
             if welch != drift {
                 warnings.push(format!(
                     "{path}: welch says {}, drift says {}",
@@ -78,7 +79,7 @@ pub(super) fn warnings(entries: &[Entry]) -> Vec<String> {
                 ));
             }
         }
-        if entry.req_min.is_none() && entry.error.is_none() {
+        if entry.req_min.is_none() && entry.requests > 0 {
             warnings.push(format!(
                 "{path}: nothing says which rate was asked for; give it with --req-min"
             ));

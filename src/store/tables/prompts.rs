@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use super::TableError;
+use super::error::line_of;
 use super::output_read::open;
 
 /// A prompt and its use.
@@ -75,7 +76,7 @@ pub fn read_prompts(path: &Path) -> Result<Vec<PromptUse>, TableError> {
                 .parse::<u64>()
                 .map_err(|_| TableError::Cell {
                     path: path.to_owned(),
-                    line: record.position().map_or(0, csv::Position::line),
+                    line: line_of(path, record.position()),
                     column: header[column].to_owned(),
                     value: record[column].to_owned(),
                     expected: "a whole number",
