@@ -104,6 +104,7 @@ fn percent(text: &str) -> Result<f64, String> {
 }
 
 /// Runs the verb.
+#[expect(clippy::needless_pass_by_value, reason = "every verb is given its arguments")]
 pub(crate) fn run(args: Args) -> Outcome {
     let trials = find_trials(&args.paths).map_err(Failure::input)?;
     if trials.is_empty() {

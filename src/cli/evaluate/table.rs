@@ -70,14 +70,14 @@ pub(super) fn warnings(entries: &[Entry]) -> Vec<String> {
     for entry in entries {
         let path = entry.path.display();
         let told = entry.drift.is_some_and(|d| d.drift.is_some());
-        if let (Some(welch), Some(drift), true) = (entry.by_welch, entry.by_drift, told) {
-            if welch != drift {
-                warnings.push(format!(
-                    "{path}: welch says {}, drift says {}",
-                    word(welch),
-                    word(drift)
-                ));
-            }
+        if let (Some(welch), Some(drift), true) = (entry.by_welch, entry.by_drift, told)
+            && welch != drift
+        {
+            warnings.push(format!(
+                "{path}: welch says {}, drift says {}",
+                word(welch),
+                word(drift)
+            ));
         }
         if entry.req_min.is_none() && entry.requests > 0 {
             warnings.push(format!(

@@ -193,13 +193,8 @@ impl ResultsRow {
 
 /// `16` or `100-200`.
 pub(crate) fn range(text: &str) -> Option<TokenRange> {
-    let (min, max) = match text.split_once('-') {
-        Some((min, max)) => (min.trim().parse().ok()?, max.trim().parse().ok()?),
-        None => {
-            let length = text.trim().parse().ok()?;
-            (length, length)
-        }
-    };
+    let (min, max) = text.split_once('-').unwrap_or((text, text));
+    let (min, max) = (min.trim().parse().ok()?, max.trim().parse().ok()?);
     (min <= max).then_some(TokenRange { min, max })
 }
 

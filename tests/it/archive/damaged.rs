@@ -3,6 +3,7 @@
 use super::*;
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn damaged_results_say_what_and_where() {
     let good = events("refused_120_10s");
     let whole = events("err_240_45s");

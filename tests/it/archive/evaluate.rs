@@ -1,4 +1,4 @@
-//! `mst evaluate` against what the older scripts and SciPy say.
+//! `mst evaluate` against what the older scripts and `SciPy` say.
 
 use super::*;
 

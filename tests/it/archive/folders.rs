@@ -124,7 +124,10 @@ fn our_folder_is_opened_judged_and_processed() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("32_2-4/2026-09-21_14-13-20");
     let manifest = ours(&dir);
-    assert_eq!(find_trials(&[root.path().to_owned()]).unwrap(), [dir.clone()]);
+    assert_eq!(
+        find_trials(&[root.path().to_owned()]).unwrap(),
+        std::slice::from_ref(&dir)
+    );
     let trial = open_trial(&dir, &Overrides::default()).unwrap();
     assert_eq!((trial.source, trial.responses.len()), (Source::Rows, 599));
     assert_eq!(trial.asked, Some(Rate::per_minute(600.0)));
