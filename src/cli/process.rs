@@ -83,6 +83,7 @@ struct Job {
 }
 
 /// Runs the verb.
+#[expect(clippy::needless_pass_by_value, reason = "every verb is given its arguments")]
 pub(crate) fn run(args: Args) -> Outcome {
     let jobs = plan(&args)?;
     let options = ProcessOptions {
@@ -104,7 +105,7 @@ pub(crate) fn run(args: Args) -> Outcome {
             eprintln!("note: {}: {note}", job.trial.display());
         }
         if args.format == Format::Json {
-            entries.push(entry(job, result.as_ref().map_err(ToString::to_string)));
+            entries.push(entry(job, &result.as_ref().map_err(ToString::to_string)));
         }
     }
     if args.format == Format::Json {
@@ -173,8 +174,8 @@ fn own_name(path: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// A folder in the JSON answer.
-fn entry(job: &Job, result: Result<&Processed, String>) -> serde_json::Value {
-    let status = match &result {
+fn entry(job: &Job, result: &Result<&Processed, String>) -> serde_json::Value {
+    let status = match result {
         Err(_) => "failed",
         Ok(done) if done.skipped => "skipped",
         Ok(done) if done.changed.is_empty() => "unchanged",

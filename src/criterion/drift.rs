@@ -70,7 +70,9 @@ impl Drift {
         match ruling {
             Ruling::Sustainable => format!("the backlog grows by {numbers}, surely less than {margin} %"),
             Ruling::Unsustainable => format!("the backlog grows by {numbers}, more than {margin} %"),
-            Ruling::Unsure => format!("the backlog grows by {numbers}; {margin} % is neither reached nor ruled out"),
+            Ruling::Unsure => {
+                format!("the backlog grows by {numbers}; {margin} % is neither reached nor ruled out")
+            }
         }
     }
 
@@ -82,7 +84,10 @@ impl Drift {
             .first()
             .map_or(0.0, |r| measurement.observed_s - r.intended_ns as f64 / 1e9);
         if !finished && waited_s >= self.patience_s {
-            let text = format!("nothing finished in {waited_s:.0} s although {} requests were sent", measurement.records.len());
+            let text = format!(
+                "nothing finished in {waited_s:.0} s although {} requests were sent",
+                measurement.records.len()
+            );
             return (Ruling::Unsustainable, text);
         }
         let text = "too little finished in the first half of the trial to tell a drift; measure longer";
@@ -102,7 +107,11 @@ impl Criterion for Drift {
         let mut shares: Vec<Estimate> = own.iter().map(|e| e.share).collect();
         let pooled = earlier.pooled.iter().filter(|m| m.client.void.is_none());
         let others = pooled.filter_map(|m| DriftEstimate::of(&m.backlog()));
-        shares.extend(others.filter(|e| e.finished >= self.fewest_finished).map(|e| e.share));
+        shares.extend(
+            others
+                .filter(|e| e.finished >= self.fewest_finished)
+                .map(|e| e.share),
+        );
         let share = own.and_then(|_| pool(&shares));
 
         let mut reasons = Vec::new();
@@ -118,14 +127,19 @@ impl Criterion for Drift {
         if shares.len() > 1 {
             reasons.push(format!("{} trials at this rate were pooled", shares.len()));
         }
-        if let Some(growth) = growth.filter(|g| ruling == Ruling::Sustainable && g.growth.low > self.latency_margin) {
+        if let Some(growth) =
+            growth.filter(|g| ruling == Ruling::Sustainable && g.growth.low > self.latency_margin)
+        {
             ruling = if growth.growth.low > 2.0 * self.latency_margin {
                 Ruling::Unsustainable
             } else {
                 Ruling::Unsure
             };
             let grown = 100.0 * growth.growth.value;
-            reasons.insert(0, format!("response times grew by {grown:.0} % over the window although the backlog did not"));
+            reasons.insert(
+                0,
+                format!("response times grew by {grown:.0} % over the window although the backlog did not"),
+            );
         }
         if let Some(why) = success_rate::failure(success, self.success_rate_percent) {
             ruling = Ruling::Unsustainable;
@@ -176,7 +190,8 @@ impl Criterion for Drift {
         };
         let needed = CLEAR + 5.0 * (2.0 / f64::from(estimate.finished.max(1))).sqrt();
         let clear = |e: &Estimate| e.value > needed && e.low > CLEAR;
-        let long_enough = estimate.window_s >= 10.0 * estimate.service_s && estimate.finished >= 2 * self.fewest_finished;
+        let long_enough =
+            estimate.window_s >= 10.0 * estimate.service_s && estimate.finished >= 2 * self.fewest_finished;
         if long_enough && clear(&estimate.by_lag) && clear(&estimate.by_completions) {
             Flow::Stop
         } else {

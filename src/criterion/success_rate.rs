@@ -14,7 +14,9 @@ pub fn failure(success_rate_percent: Option<f64>, threshold_percent: f64) -> Opt
 /// Why a measurement says nothing about the service: its client did not keep its own schedule.
 pub(super) fn void(measurement: &Measurement) -> Option<String> {
     let why = measurement.client.void.as_ref()?;
-    Some(format!("the trial is void, the client did not keep its schedule: {why}"))
+    Some(format!(
+        "the trial is void, the client did not keep its schedule: {why}"
+    ))
 }
 
 #[cfg(test)]

@@ -32,7 +32,12 @@ pub struct BootstrapDifference {
 /// it adds at most `1 / sqrt(K)` to the skewness of the mean, which moves the ends of the interval by less
 /// than `1 / sqrt(K) * (1.96^2 - 1) / 6 / 3.92 = 0.8 %` of its width, however heavy the tails are. The random
 /// error of 10,000 resamples is as large.
-pub fn difference_of_means(first: &[f64], second: &[f64], resamples: usize, seed: u64) -> Option<BootstrapDifference> {
+pub fn difference_of_means(
+    first: &[f64],
+    second: &[f64],
+    resamples: usize,
+    seed: u64,
+) -> Option<BootstrapDifference> {
     if first.is_empty() || second.is_empty() || resamples == 0 {
         return None;
     }
@@ -68,7 +73,8 @@ impl<'a> Resampler<'a> {
         }
         let mut by_distance = values.to_vec();
         let (_, &mut centre, _) = by_distance.select_nth_unstable_by(n / 2, f64::total_cmp);
-        by_distance.select_nth_unstable_by(EXTREMES, |a, b| (b - centre).abs().total_cmp(&(a - centre).abs()));
+        by_distance
+            .select_nth_unstable_by(EXTREMES, |a, b| (b - centre).abs().total_cmp(&(a - centre).abs()));
         let rest = by_distance.split_off(EXTREMES);
         let share = EXTREMES as f64 / n as f64;
         Self::Split {
@@ -135,12 +141,18 @@ mod tests {
             })
             .collect();
         first[17] = 300.0;
-        let second: Vec<f64> = (0..700).map(|_| rng.random::<f64>().max(1e-4).powf(-0.6)).collect();
+        let second: Vec<f64> = (0..700)
+            .map(|_| rng.random::<f64>().max(1e-4).powf(-0.6))
+            .collect();
         for (a, b) in [(&first, &second), (&second, &first)] {
             let quick = difference_of_means(a, b, 10_000, 42).unwrap();
             let exact = by_value(a, b, 10_000);
             let bound = 0.04 * (exact.high - exact.low);
-            for (x, y) in [(quick.mean, exact.mean), (quick.low, exact.low), (quick.high, exact.high)] {
+            for (x, y) in [
+                (quick.mean, exact.mean),
+                (quick.low, exact.low),
+                (quick.high, exact.high),
+            ] {
                 assert!((x - y).abs() < bound, "{quick:?} {exact:?}");
             }
         }

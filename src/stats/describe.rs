@@ -53,6 +53,7 @@ fn sum_by(values: &[f64], term: &impl Fn(f64) -> f64) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these results are exact")]
 mod tests {
     use super::*;
 

@@ -1,4 +1,4 @@
-//! Statistics. Pure; every function names its source and is held against SciPy or statsmodels.
+//! Statistics. Pure; every function names its source and is held against `SciPy` or statsmodels.
 
 pub mod batch_means;
 pub mod bootstrap;

@@ -13,7 +13,11 @@ pub fn quantile(sorted: &[f64], p: f64) -> Option<f64> {
     // Equal neighbours (infinite ones too) need no interpolation.
     #[expect(clippy::float_cmp, reason = "exact equality is what is asked")]
     let same = low == high;
-    Some(if same { low } else { low + (high - low) * (at - below) })
+    Some(if same {
+        low
+    } else {
+        low + (high - low) * (at - below)
+    })
 }
 
 /// The `p`-quantile of values in any order; NaNs are left out.
@@ -42,7 +46,10 @@ mod tests {
         assert_eq!(quantile(&[], 0.5), None);
         assert_eq!(quantile(&[1.0], 1.5), None);
         assert_eq!(quantile(&[3.0], 0.99), Some(3.0));
-        assert_eq!(quantile(&[1.0, f64::INFINITY, f64::INFINITY], 0.75), Some(f64::INFINITY));
+        assert_eq!(
+            quantile(&[1.0, f64::INFINITY, f64::INFINITY], 0.75),
+            Some(f64::INFINITY)
+        );
         assert_eq!(median(&[2.0, f64::NAN, 1.0]), Some(1.5));
     }
 

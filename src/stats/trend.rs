@@ -116,7 +116,10 @@ fn stationary(values: &[f64], phi: f64, spacing: f64) -> Trend {
     let determinant = cc * xx - cx * cx;
     let slope = (cc * xy - cx * cy) / determinant;
     let constant = (cy - cx * slope) / cc;
-    let noise: Vec<f64> = rows.iter().map(|&(c, x, y)| y - c * constant - x * slope).collect();
+    let noise: Vec<f64> = rows
+        .iter()
+        .map(|&(c, x, y)| y - c * constant - x * slope)
+        .collect();
     let variance = long_run_variance(&noise, 2.0);
     Trend {
         slope: slope / spacing,
@@ -130,11 +133,11 @@ fn stationary(values: &[f64], phi: f64, spacing: f64) -> Trend {
 /// cost `fitted` degrees of freedom.
 fn long_run_variance(noise: &[f64], fitted: f64) -> f64 {
     let n = noise.len();
-    let product = |lag: usize| -> f64 { noise.iter().zip(&noise[lag..]).map(|(a, b)| a * b).sum() };
+    let covariance = |lag: usize| -> f64 { noise.iter().zip(&noise[lag..]).map(|(a, b)| a * b).sum() };
     let lags = (n as f64).cbrt().round() as usize;
-    let variance = product(0);
+    let variance = covariance(0);
     let long: f64 = (1..=lags.min(n - 1))
-        .map(|lag| 2.0 * (1.0 - lag as f64 / (lags + 1) as f64) * product(lag))
+        .map(|lag| 2.0 * (1.0 - lag as f64 / (lags + 1) as f64) * covariance(lag))
         .sum();
     (variance + long).max(variance) / (n as f64 - fitted)
 }

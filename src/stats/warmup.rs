@@ -23,7 +23,11 @@ pub fn warmup_length(values: &[f64], most: usize) -> usize {
         if w > most || count < 3.0 {
             continue;
         }
-        let (vx, vy, cov) = (sxx - sx * sx / count, syy - sy * sy / count, sxy - sx * sy / count);
+        let (vx, vy, cov) = (
+            sxx - sx * sx / count,
+            syy - sy * sy / count,
+            sxy - sx * sy / count,
+        );
         let residual = (vy - cov * cov / vx).max(0.0);
         let score = residual / (count * count);
         // On a tie the longer remainder wins.
@@ -44,9 +48,7 @@ mod tests {
 
     #[test]
     fn a_transient_is_cut_and_a_trend_is_not() {
-        let filling: Vec<f64> = (0..200)
-            .map(|i| (i as f64).min(40.0) + jitter(i))
-            .collect();
+        let filling: Vec<f64> = (0..200).map(|i| (i as f64).min(40.0) + jitter(i)).collect();
         let cut = warmup_length(&filling, 100);
         assert!((36..=48).contains(&cut), "{cut}");
         let growing: Vec<f64> = (0..200).map(|i| 0.5 * i as f64 + jitter(i)).collect();

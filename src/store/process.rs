@@ -15,7 +15,7 @@ use super::manifest::Manifest;
 use super::rows::RowReader;
 use super::tables::{
     Iteration, Layout, OurFacts, RequestTable, ResultsRow, TableError, UserFiles, profile_name, read_halves,
-    read_responses, read_results_csv, write_results_from_json, write_user_files,
+    read_prompts, read_responses, read_results_csv, write_results_from_json, write_user_files,
 };
 
 /// How a folder is processed.
@@ -87,12 +87,18 @@ pub fn process_trial(path: &Path, out: &Path, options: &ProcessOptions) -> Resul
         source,
     };
     fs_err::create_dir_all(out).map_err(failed)?;
+    let prompts = dir.join("prompts.csv");
+    let prompts = if prompts.is_file() {
+        read_prompts(&prompts)?
+    } else {
+        Vec::new()
+    };
     let files = UserFiles {
         layout: options.layout,
         iteration: &iteration,
         table: &table,
         filter_buffer_s: buffer,
-        prompts: &[],
+        prompts: &prompts,
         existing: row.as_ref(),
     };
     done.requests = table.lines.len();

@@ -87,7 +87,8 @@ impl DriftEstimate {
             Some((estimate, line.autocorrelation))
         };
         let (by_lag, lag_memory) = slope(&behind, trend)?;
-        let (by_completions, completion_memory) = slope(&deficit(backlog, &backlog.finished), random_walk_trend)?;
+        let (by_completions, completion_memory) =
+            slope(&deficit(backlog, &backlog.finished), random_walk_trend)?;
         let (by_good, _) = slope(&deficit(backlog, &backlog.good), random_walk_trend)?;
         let lag_is_sharper = by_lag.high - by_lag.low < by_completions.high - by_completions.low;
         let (share, source, autocorrelation) = if lag_is_sharper {

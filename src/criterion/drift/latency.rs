@@ -49,7 +49,11 @@ impl LatencyGrowth {
             }
             let block = block as usize;
             time[block] += record.e2e_ms()?;
-            amount[block] += if per_token { f64::from(record.output_tokens) } else { 1.0 };
+            amount[block] += if per_token {
+                f64::from(record.output_tokens)
+            } else {
+                1.0
+            };
             counts[block] += 1;
         }
         if counts.iter().any(|c| *c < FEWEST) {

@@ -88,7 +88,10 @@ pub(super) fn fast(bytes: &[u8]) -> Option<(Event<'_>, usize)> {
                 event.ok = cursor.boolean()?;
                 required |= 1;
             }
-            b"error" => event.error = text(&mut cursor)?.filter(|e| *e != NO_ERROR).map(Cow::Borrowed),
+            b"error" => {
+                text(&mut cursor, &mut event.error)?;
+                event.error.take_if(|e| *e == NO_ERROR);
+            }
             b"timestamp" => {
                 event.timestamp = cursor.integer()?;
                 required |= 2;
@@ -99,49 +102,52 @@ pub(super) fn fast(bytes: &[u8]) -> Option<(Event<'_>, usize)> {
                 event.duration_ms = cursor.number()?.parse().ok().filter(|d: &f64| d.is_finite())?;
                 required |= 4;
             }
-            b"exclude" => event.exclude = flag(&mut cursor)?.unwrap_or(false),
-            b"worker_idx" => event.worker = integer(&mut cursor)?.unwrap_or(-1),
+            b"exclude" => flag(&mut cursor, &mut event.exclude)?,
+            b"worker_idx" if cursor.null() => event.worker = -1,
+            b"worker_idx" => event.worker = cursor.integer()?,
             b"request_idx" => {
                 event.request = cursor.integer()?;
                 required |= 8;
             }
-            b"response_idx" => event.response_idx = integer(&mut cursor)?,
-            b"n_tokens" => event.tokens = integer(&mut cursor)?,
-            b"exp_num_users" => event.users = integer(&mut cursor)?,
-            b"consistent" => event.consistent = flag(&mut cursor)?.unwrap_or(true),
-            b"workload_profile" => event.profile = text(&mut cursor)?.map(Cow::Borrowed),
+            b"response_idx" => optional(&mut cursor, &mut event.response_idx, Cursor::integer)?,
+            b"n_tokens" => optional(&mut cursor, &mut event.tokens, Cursor::integer)?,
+            b"exp_num_users" => optional(&mut cursor, &mut event.users, Cursor::integer)?,
+            b"consistent" => flag(&mut cursor, &mut event.consistent)?,
+            b"workload_profile" => text(&mut cursor, &mut event.profile)?,
             _ => cursor.skip()?,
         }
     }
     (required == 15).then_some((event, cursor.at))
 }
 
-/// `null` or what `read` reads.
+/// Puts what `read` reads into `slot`, or nothing where there is `null`.
 fn optional<'a, T>(
     cursor: &mut Cursor<'a>,
+    slot: &mut Option<T>,
     read: impl Fn(&mut Cursor<'a>) -> Option<T>,
-) -> Option<Option<T>> {
-    if cursor.null() {
-        Some(None)
-    } else {
-        read(cursor).map(Some)
+) -> Option<()> {
+    *slot = if cursor.null() { None } else { Some(read(cursor)?) };
+    Some(())
+}
+
+fn text<'a>(cursor: &mut Cursor<'a>, slot: &mut Option<Cow<'a, str>>) -> Option<()> {
+    optional(cursor, slot, |c| c.plain_text().map(Cow::Borrowed))
+}
+
+/// Puts a truth value into `slot`, which stays as it is where there is `null`.
+fn flag(cursor: &mut Cursor<'_>, slot: &mut bool) -> Option<()> {
+    if !cursor.null() {
+        *slot = cursor.boolean()?;
     }
-}
-
-fn text<'a>(cursor: &mut Cursor<'a>) -> Option<Option<&'a str>> {
-    optional(cursor, Cursor::plain_text)
-}
-
-fn integer(cursor: &mut Cursor<'_>) -> Option<Option<i64>> {
-    optional(cursor, Cursor::integer)
-}
-
-fn flag(cursor: &mut Cursor<'_>) -> Option<Option<bool>> {
-    optional(cursor, Cursor::boolean)
+    Some(())
 }
 
 fn number<'a>(cursor: &mut Cursor<'a>) -> Option<Number<'a>> {
-    Some(optional(cursor, Cursor::number)?.map_or(Number::Absent, Number::Text))
+    if cursor.null() {
+        Some(Number::Absent)
+    } else {
+        cursor.number().map(Number::Text)
+    }
 }
 
 /// The response; says how many characters its text has.

@@ -67,10 +67,8 @@ impl Gather {
         if self.detail == Detail::Tokens {
             request.durations_ms.push(event.duration_ms);
         }
-        if request.profile.is_none() {
-            if let Some(name) = event.profile.as_deref() {
-                request.profile = Some(profile_index(&mut log.profiles, name));
-            }
+        if let Some(name) = event.profile.as_deref().filter(|_| request.profile.is_none()) {
+            request.profile = Some(profile_index(&mut log.profiles, name));
         }
     }
 

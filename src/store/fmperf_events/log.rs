@@ -205,8 +205,7 @@ impl EventLog {
             );
         } else if last_sent_s > 1.05 * duration_s + 1.0 {
             client.void = Some(format!(
-                "the load generator did not keep its schedule: requests were sent over {last_sent_s:.1} s, asked for \
-                 were {duration_s:.1} s"
+                "requests were sent over {last_sent_s:.1} s where {duration_s:.1} s were asked for"
             ));
         }
         Some(Measurement {

@@ -15,7 +15,7 @@ mod write;
 
 pub use error::EventsError;
 pub use log::{EventLog, EventRequest};
-pub use write::{EventHeader, write_results_json};
+pub use write::{EventHeader, event_count, write_results_file, write_results_json};
 
 use std::io::{BufReader, Read};
 use std::path::Path;

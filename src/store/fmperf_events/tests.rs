@@ -142,7 +142,8 @@ fn positions_count_lines_across_the_window() {
     let lines = 9_000;
     let mut text = "{\"results\": [\n".to_owned();
     for i in 0..lines {
-        text += &format!("{},\n", event(0, i, 0, i));
+        text += &event(0, i, 0, i).to_string();
+        text += ",\n";
     }
     text += "{\"ok\": 1}]}";
     let offset = text.len() - 4;
@@ -192,7 +193,17 @@ fn what_is_written_is_read_again() {
         ..EventHeader::default()
     };
     let mut text = Vec::new();
-    let rows = [row, failed, never].map(Ok::<_, std::io::Error>);
+    let rows = [row, failed, never].map(Ok::<_, String>);
+    assert_eq!(rows.iter().flatten().map(event_count).sum::<u64>(), 7);
+    let dir = tempfile::tempdir().unwrap();
+    for (compressed, name) in [(false, "results.json"), (true, "results.json.gz")] {
+        assert_eq!(
+            write_results_file(dir.path(), compressed, &header, rows.clone()).unwrap(),
+            7
+        );
+        let log = read_results_json(&dir.path().join(name)).unwrap();
+        assert_eq!((log.events, log.requests.len()), (7, 2));
+    }
     assert_eq!(write_results_json(&mut text, &header, rows).unwrap(), 7);
     let text = String::from_utf8(text).unwrap();
     assert!(text.starts_with(

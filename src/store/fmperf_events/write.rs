@@ -1,8 +1,12 @@
 //! Writes `results.json` from our rows, in fmperf's event schema, without holding more than one row.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
 
-use crate::store::tables::PyFloat;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::store::tables::{PyFloat, put};
 use crate::trial::{Outcome, RawRow};
 
 /// What the events of a trial have in common.
@@ -53,6 +57,50 @@ where
     let count = writer.count;
     out.write_all(b"], \"energy\": {}}")?;
     Ok(count)
+}
+
+/// Writes `results.json`, or `results.json.gz`, into `dir` by way of a temporary file, and returns the number of events.
+///
+/// # Errors
+/// When `dir` cannot be written or a row cannot be read.
+pub fn write_results_file<E>(
+    dir: &Path,
+    compressed: bool,
+    header: &EventHeader,
+    rows: impl IntoIterator<Item = Result<RawRow, E>>,
+) -> io::Result<u64>
+where
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut count = 0;
+    if compressed {
+        put(dir, "results.json.gz", |out| {
+            // The text repeats itself: the fast level is within a few percent of the best.
+            let mut out = BufWriter::new(GzEncoder::new(out, Compression::fast()));
+            count = write_results_json(&mut out, header, rows)?;
+            out.into_inner()
+                .map_err(io::IntoInnerError::into_error)?
+                .finish()?;
+            Ok(())
+        })?;
+    } else {
+        put(dir, "results.json", |mut out| {
+            count = write_results_json(&mut out, header, rows)?;
+            Ok(())
+        })?;
+    }
+    Ok(count)
+}
+
+/// How many events a row makes: whether `results.json` is worth compressing depends on their sum.
+pub fn event_count(row: &RawRow) -> u64 {
+    let good = row.outcome.parse().is_ok_and(Outcome::is_ok);
+    let tokens = row.first_us.map_or(0, |_| 1 + row.gaps_us.len() as u64);
+    if row.sent_ns.is_some() {
+        tokens + u64::from(!good)
+    } else {
+        0
+    }
 }
 
 struct EventWriter<'a, W> {

@@ -161,7 +161,7 @@ pub fn open_trial(path: &Path, overrides: &Overrides) -> Result<StoredTrial, Fol
     };
     match source {
         Source::Rows => trial.read_rows(&file)?,
-        Source::Results => trial.read_results(read_results_json(&file)?, overrides),
+        Source::Results => trial.read_results(&read_results_json(&file)?, overrides),
         Source::Output => trial.read_output(&file, overrides)?,
         Source::Halves => {
             (trial.halves, trial.success_rate_percent) = read_halves(dir)?;

@@ -45,7 +45,7 @@ impl StoredTrial {
     }
 
     /// fmperf's events.
-    pub(super) fn read_results(&mut self, log: EventLog, overrides: &Overrides) {
+    pub(super) fn read_results(&mut self, log: &EventLog, overrides: &Overrides) {
         self.responses = log.responses();
         self.success_rate_percent = log.success_rate_percent();
         self.asked = self.asked.or(log.req_min.map(Rate::per_minute));

@@ -60,7 +60,7 @@ impl TableError {
 
     /// The error of the CSV reader.
     pub(super) fn csv(path: &Path, error: csv::Error) -> Self {
-        let line = error.position().map_or(1, csv::Position::line);
+        let line = line_of(path, error.position());
         let why = match error.kind() {
             csv::ErrorKind::Utf8 { .. } => "not UTF-8".to_owned(),
             csv::ErrorKind::UnequalLengths {
@@ -77,4 +77,17 @@ impl TableError {
             },
         }
     }
+}
+
+/// The line of a record. The reader's own count lags where lines end in CRLF, so that line ends are counted in the file.
+pub(super) fn line_of(path: &Path, position: Option<&csv::Position>) -> u64 {
+    let Some(position) = position else { return 1 };
+    let Ok(bytes) = std::fs::read(path) else {
+        return position.line();
+    };
+    let mut start = (position.byte() as usize).min(bytes.len());
+    while matches!(bytes.get(start), Some(b'\r' | b'\n')) {
+        start += 1;
+    }
+    1 + memchr::memchr_iter(b'\n', &bytes[..start]).count() as u64
 }

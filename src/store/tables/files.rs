@@ -108,7 +108,7 @@ pub fn mark_finished(dir: &Path, finish: &Finish<'_>) -> Result<(), TableError> 
         "LARGEST_TRUE",
         "SMALLEST_FALSE",
     ];
-    for known in rows.last().into_iter() {
+    if let Some(known) = rows.last() {
         let mut cells: Vec<(String, String)> =
             known.cells().map(|(n, c)| (n.to_owned(), c.to_owned())).collect();
         for (name, cell) in &mut cells {

@@ -106,10 +106,18 @@ pub(super) fn row(
     cells
 }
 
+/// The most prompts whose lengths are counted one by one.
+const MOST_PROMPTS: u64 = 10_000_000;
+
 /// Prompt lengths: as they were sent where that is known, else of the prompts file.
 fn input_stats(table: &RequestTable, prompts: &[PromptUse]) -> Option<TokenStats> {
     let sent = table.lines.iter().filter_map(|l| l.input_tokens);
-    let filed = prompts
+    // A file may claim any count; what no trial can have sent is not expanded.
+    let total = prompts
+        .iter()
+        .fold(0u64, |sum, p| sum.saturating_add(p.occurrences));
+    let usable = if total <= MOST_PROMPTS { prompts } else { &[] };
+    let filed = usable
         .iter()
         .flat_map(|p| std::iter::repeat_n(p.tokens, p.occurrences as usize));
     TokenStats::of(sent).or_else(|| TokenStats::of(filed))

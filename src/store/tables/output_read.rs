@@ -6,6 +6,7 @@ use csv::StringRecord;
 
 use crate::trial::{Halves, Response};
 
+use super::error::line_of;
 use super::{TableError, time};
 
 /// What an `output.csv` or a half tells.
@@ -123,7 +124,7 @@ impl Row<'_> {
         let value = self.record[column].trim();
         parse(value).ok_or_else(|| TableError::Cell {
             path: self.path.to_owned(),
-            line: self.record.position().map_or(0, csv::Position::line),
+            line: line_of(self.path, self.record.position()),
             column: self.header[column].to_owned(),
             value: value.to_owned(),
             expected,

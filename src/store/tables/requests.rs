@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::stats::quantile::quantile;
 use crate::store::fmperf_events::{EventLog, EventRequest};
 use crate::trial::{Outcome, RawRow, RequestRecord, Response};
-
-use super::token_stats::quantile;
 
 /// A finished request.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::units::{Rate, TokenPair, TokenRange};
 
 use super::columns::latest_name;
+use super::error::line_of;
 use super::output_read::{open, truth};
 use super::{Layout, TableError};
 
@@ -79,9 +80,8 @@ pub fn read_results_csv(path: &Path) -> Result<Vec<ResultsRow>, TableError> {
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.map_err(|e| TableError::csv(path, e))?;
-        let line = record.position().map_or(0, csv::Position::line);
         let row = ResultsRow::new(names.iter().copied().zip(&record));
-        row.check(path, line)?;
+        row.check(path, record.position())?;
         rows.push(row);
     }
     Ok(rows)
@@ -167,12 +167,12 @@ impl ResultsRow {
         })
     }
 
-    fn check(&self, path: &Path, line: u64) -> Result<(), TableError> {
+    fn check(&self, path: &Path, position: Option<&csv::Position>) -> Result<(), TableError> {
         for (name, value) in self.cells() {
             let latest = latest_name(name);
             let wrong = |expected| TableError::Cell {
                 path: path.to_owned(),
-                line,
+                line: line_of(path, position),
                 column: name.to_owned(),
                 value: value.to_owned(),
                 expected,
@@ -193,13 +193,8 @@ impl ResultsRow {
 
 /// `16` or `100-200`.
 pub(crate) fn range(text: &str) -> Option<TokenRange> {
-    let (min, max) = match text.split_once('-') {
-        Some((min, max)) => (min.trim().parse().ok()?, max.trim().parse().ok()?),
-        None => {
-            let length = text.trim().parse().ok()?;
-            (length, length)
-        }
-    };
+    let (min, max) = text.split_once('-').unwrap_or((text, text));
+    let (min, max) = (min.trim().parse().ok()?, max.trim().parse().ok()?);
     (min <= max).then_some(TokenRange { min, max })
 }
 

@@ -2,8 +2,6 @@
 
 use chrono::{DateTime, NaiveDateTime};
 
-const SECOND: i64 = 1_000_000_000;
-
 /// `20261122T142725`, as in `output.csv` up to March 2026. The fraction is dropped.
 pub(super) fn compact(ns: i64) -> String {
     format(ns, "%Y%m%dT%H%M%S")
@@ -41,14 +39,13 @@ pub(super) fn parse(text: &str) -> Option<i64> {
     }
 }
 
-/// The whole second of a time.
-pub(super) fn second(ns: i64) -> i64 {
-    ns.div_euclid(SECOND)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn second(ns: i64) -> i64 {
+        ns.div_euclid(1_000_000_000)
+    }
 
     #[test]
     fn every_form_is_read_again() {

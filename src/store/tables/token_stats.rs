@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::stats::quantile::quantile;
+
 use super::Layout;
 use super::pyfloat::Short;
 use super::requests::{RequestLine, RequestTable};
@@ -79,11 +81,4 @@ pub(super) fn driver_median(table: &RequestTable) -> f64 {
 pub(super) fn total_counts(table: &RequestTable) -> impl Iterator<Item = u32> {
     let lines = table.lines.iter().filter(|l| l.tokens > 0);
     lines.filter_map(|l: &RequestLine| Some(l.input_tokens? + l.tokens))
-}
-
-/// Hyndman and Fan's type 7.
-pub(super) fn quantile(sorted: &[f64], p: f64) -> Option<f64> {
-    let at = sorted.len().checked_sub(1)? as f64 * p;
-    let (low, high) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
-    Some(low + (high - low) * at.fract())
 }

@@ -6,9 +6,7 @@ use mst::criterion::drift::{Drift, DriftEstimate};
 use mst::criterion::{Criterion, Earlier, Flow, Progress, Ruling};
 use mst::trial::Backlog;
 
-use super::simulated::{
-    Arrivals, B64_L128, B64_UNIFORM, B256_L512, DEMO, DEMO_UNIFORM, SLOW, Server,
-};
+use super::simulated::{Arrivals, B64_L128, B64_UNIFORM, B256_L512, DEMO, DEMO_UNIFORM, SLOW, Server};
 
 /// Shares of sustainable, unsure and unsustainable rulings, and of intervals that miss the true drift.
 struct Shares {
@@ -19,7 +17,14 @@ struct Shares {
     half_width: f64,
 }
 
-fn rulings(server: &Server, arrivals: Arrivals, load: f64, duration_s: f64, runs: u64, pooled: usize) -> Shares {
+fn rulings(
+    server: &Server,
+    arrivals: Arrivals,
+    load: f64,
+    duration_s: f64,
+    runs: u64,
+    pooled: usize,
+) -> Shares {
     let criterion = Drift::new(95.0);
     let truth = (1.0 - 1.0 / load).max(0.0);
     let (mut counts, mut missed, mut half) = ([0.0; 3], 0.0, 0.0);
@@ -69,10 +74,16 @@ fn calibration_table() {
         (DEMO_UNIFORM, 10.0, Arrivals::Poisson, 1),
         (DEMO_UNIFORM, 10.0, Arrivals::Constant, 1),
     ];
-    println!("| server, duration, arrivals, trials pooled | {} |", loads.map(|l| l.to_string()).join(" | "));
+    println!(
+        "| server, duration, arrivals, trials pooled | {} |",
+        loads.map(|l| l.to_string()).join(" | ")
+    );
     for (server, duration_s, arrivals, pooled) in cells {
         let per_minute = 60.0 * server.capacity();
-        print!("| {} ({per_minute:.0}/min), {duration_s} s, {arrivals:?}, {pooled} |", server.name);
+        print!(
+            "| {} ({per_minute:.0}/min), {duration_s} s, {arrivals:?}, {pooled} |",
+            server.name
+        );
         for load in loads {
             let s = rulings(&server, arrivals, load, duration_s, runs, pooled);
             let percent = |v: f64| (100.0 * v).round();
@@ -93,22 +104,24 @@ fn calibration_table() {
 fn stopped_at(server: &Server, load: f64, duration_s: f64, seed: u64, looks: u32) -> Option<f64> {
     let trial = server.trial(Arrivals::Poisson, load, duration_s, seed);
     let criterion = Drift::new(95.0);
-    (1..=looks).map(|k| f64::from(k) / f64::from(looks)).find(|share| {
-        let elapsed_s = share * duration_s;
-        let seen: Vec<_> = trial
-            .records
-            .iter()
-            .filter(|r| r.intended_ns as f64 <= elapsed_s * 1e9)
-            .copied()
-            .collect();
-        let progress = Progress {
-            elapsed_s,
-            duration_s,
-            backlog: Backlog::from_records(&seen, elapsed_s),
-            ttft_p50_ms: None,
-        };
-        criterion.watch(&progress) == Flow::Stop
-    })
+    (1..=looks)
+        .map(|k| f64::from(k) / f64::from(looks))
+        .find(|share| {
+            let elapsed_s = share * duration_s;
+            let seen: Vec<_> = trial
+                .records
+                .iter()
+                .filter(|r| r.intended_ns as f64 <= elapsed_s * 1e9)
+                .copied()
+                .collect();
+            let progress = Progress {
+                elapsed_s,
+                duration_s,
+                backlog: Backlog::from_records(&seen, elapsed_s),
+                ttft_p50_ms: None,
+            };
+            criterion.watch(&progress) == Flow::Stop
+        })
 }
 
 #[test]
@@ -125,7 +138,9 @@ fn calibration_of_stops() {
     ] {
         print!("| {}, {duration_s} s |", server.name);
         for load in [0.97, 1.0, 1.1, 1.25, 1.5, 2.0] {
-            let stops: Vec<f64> = (0..runs).filter_map(|s| stopped_at(&server, load, duration_s, s, 100)).collect();
+            let stops: Vec<f64> = (0..runs)
+                .filter_map(|s| stopped_at(&server, load, duration_s, s, 100))
+                .collect();
             let mean = stops.iter().sum::<f64>() / stops.len() as f64;
             print!(" {load}: {} of {runs} at {mean:.2} |", stops.len());
         }

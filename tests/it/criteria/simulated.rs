@@ -122,7 +122,10 @@ impl Server {
         let (mut now, mut step, mut next, mut running) = (0.0_f64, 0_usize, 0_usize, 0_usize);
         while now < until_s {
             let first = next;
-            while next < records.len() && running < self.batch && records[next].intended_ns as f64 / 1e9 <= now {
+            while next < records.len()
+                && running < self.batch
+                && records[next].intended_ns as f64 / 1e9 <= now
+            {
                 ends[(step + records[next].output_tokens as usize) % ring].push(next);
                 running += 1;
                 next += 1;
