@@ -1,8 +1,18 @@
 //! Events and how they are shown. Everything worth telling happens as an [`Event`]; observers decide how it looks.
 
+pub mod answer;
+pub mod compare;
+pub mod found;
 mod jsonl;
 mod lines;
+pub mod merge;
+pub mod outliers;
+pub mod pair;
 mod progress;
+pub mod row;
+pub mod summary;
+#[cfg(test)]
+mod testing;
 
 pub use jsonl::JsonLines;
 pub use lines::Lines;
