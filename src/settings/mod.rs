@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::loadgen::{Api, ResultsJson};
+pub use crate::store::tables::Layout;
 use crate::units::{Rate, TokenPair};
 use crate::workload::{Arrival, LengthClass};
 
@@ -195,19 +196,6 @@ pub struct CommandSettings {
     pub output: String,
     /// Our columns and theirs: `intended=…,done=…`.
     pub columns: Vec<(String, String)>,
-}
-
-/// Names of folders and columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// Ours: `IN_OUT/<timestamp>/`, the latest columns and more.
-    Mst,
-    /// The older program, newest form.
-    Latest,
-    /// The older program, March 2026.
-    New,
-    /// The older program as its README describes it.
-    Doc,
 }
 
 /// A value that is never printed.

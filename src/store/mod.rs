@@ -2,11 +2,16 @@
 //! recomputed. Names and columns are known here and nowhere else.
 
 mod archive;
+pub mod fmperf_events;
+pub mod folder;
+pub mod generations;
 pub mod layout;
 mod lease;
 pub mod manifest;
 mod process;
+pub mod rows;
 mod staging;
+pub mod tables;
 
 pub use archive::{Store, StoreError, read_json, write_json};
 pub use lease::{Lease, LeaseError};

@@ -14,7 +14,7 @@ pub use id::TrialId;
 pub use measurement::Measurement;
 pub use outcome::{Outcome, TimeoutKind};
 pub use record::{RawRow, RequestRecord};
-pub use response::{Halves, Response};
+pub use response::{HalfBounds, Halves, Response};
 
 use serde::{Deserialize, Serialize};
 

@@ -45,22 +45,52 @@ pub struct Halves {
     pub second: Vec<Response>,
 }
 
+/// Where the two halves begin and end, in whole seconds of arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HalfBounds {
+    low: i64,
+    high: i64,
+    /// Twice the middle, so that it stays an integer.
+    middle_twice: i64,
+}
+
+impl HalfBounds {
+    /// Whether the response is in the second half; `None` when it is cut off.
+    pub fn half(&self, response: &Response) -> Option<bool> {
+        let second = response.received_s();
+        (self.low..=self.high)
+            .contains(&second)
+            .then_some(2 * second >= self.middle_twice)
+    }
+}
+
 impl Halves {
-    /// Splits by whole seconds of arrival: `buffer_s` is cut from the first and the last completion, and the rest is
-    /// halved at its middle, which may be half a second.
-    pub fn split(responses: &[Response], buffer_s: i64) -> Self {
+    /// `buffer_s` is cut from the first and the last completion, and the rest is halved at its middle, which may be half
+    /// a second. `None` without responses.
+    pub fn bounds(responses: &[Response], buffer_s: i64) -> Option<HalfBounds> {
         let seconds = responses.iter().map(Response::received_s);
-        let (Some(start), Some(end)) = (seconds.clone().min(), seconds.max()) else {
+        let (start, end) = (seconds.clone().min()?, seconds.max()?);
+        let (low, high) = (start + buffer_s, end - buffer_s);
+        Some(HalfBounds {
+            low,
+            high,
+            middle_twice: low + high,
+        })
+    }
+
+    /// Splits by whole seconds of arrival, see [`Self::bounds`].
+    pub fn split(responses: &[Response], buffer_s: i64) -> Self {
+        let Some(bounds) = Self::bounds(responses, buffer_s) else {
             return Self::default();
         };
-        let (low, high) = (start + buffer_s, end - buffer_s);
-        // Twice the middle, so that it stays an integer.
-        let middle_twice = low + high;
-        let kept = responses
-            .iter()
-            .filter(|r| (low..=high).contains(&r.received_s()));
-        let (first, second) = kept.partition(|r| 2 * r.received_s() < middle_twice);
-        Self { first, second }
+        let of = |second: bool| {
+            let kept = responses.iter().filter(|r| bounds.half(r) == Some(second));
+            kept.copied().collect()
+        };
+        Self {
+            first: of(false),
+            second: of(true),
+        }
     }
 }
 

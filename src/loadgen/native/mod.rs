@@ -1,1 +1,5 @@
 //! The native load generator.
+
+mod event;
+mod sse;
+mod tally;

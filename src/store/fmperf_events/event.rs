@@ -1,0 +1,212 @@
+//! One event: read fast where it is written as usual, by serde where it is not.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use super::cursor::Cursor;
+
+/// What fmperf writes as `error` when there is none.
+const NO_ERROR: &str = "None";
+
+/// One event, as far as we need it.
+#[derive(Debug, PartialEq)]
+pub(super) struct Event<'a> {
+    pub(super) ok: bool,
+    /// `None` when there is no error.
+    pub(super) error: Option<Cow<'a, str>>,
+    pub(super) timestamp: i64,
+    pub(super) req_min: Number<'a>,
+    pub(super) duration_s: Number<'a>,
+    pub(super) duration_ms: f64,
+    pub(super) exclude: bool,
+    pub(super) worker: i64,
+    pub(super) request: i64,
+    pub(super) response_idx: Option<i64>,
+    pub(super) tokens: Option<i64>,
+    pub(super) users: Option<i64>,
+    pub(super) consistent: bool,
+    pub(super) profile: Option<Cow<'a, str>>,
+    /// Characters of the response's text.
+    pub(super) characters: u32,
+}
+
+/// A number that is the same in every event, so that its text is looked at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Number<'a> {
+    Absent,
+    Text(&'a str),
+    Value(f64),
+}
+
+impl Number<'_> {
+    /// The value.
+    pub(super) fn value(self) -> Option<f64> {
+        match self {
+            Self::Absent => None,
+            Self::Text(text) => text.parse().ok(),
+            Self::Value(value) => Some(value),
+        }
+    }
+}
+
+impl PartialEq for Number<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value() == other.value()
+    }
+}
+
+/// Reads the event at the start of `bytes`, and says how long it is. `None` when it is not complete or not written as
+/// usual: then serde decides.
+pub(super) fn fast(bytes: &[u8]) -> Option<(Event<'_>, usize)> {
+    let mut cursor = Cursor::new(bytes);
+    cursor.eat(b'{')?;
+    let mut event = Event {
+        ok: false,
+        error: None,
+        timestamp: 0,
+        req_min: Number::Absent,
+        duration_s: Number::Absent,
+        duration_ms: 0.0,
+        exclude: false,
+        worker: -1,
+        request: 0,
+        response_idx: None,
+        tokens: None,
+        users: None,
+        consistent: true,
+        profile: None,
+        characters: 0,
+    };
+    // The four that every generation has: `ok`, `timestamp`, `duration_ms`, `request_idx`.
+    let mut required = 0u8;
+    let mut first = true;
+    while cursor.entry(&mut first, b'}')? {
+        match cursor.key()? {
+            b"response" => event.characters = response(&mut cursor)?,
+            b"ok" => {
+                event.ok = cursor.boolean()?;
+                required |= 1;
+            }
+            b"error" => event.error = text(&mut cursor)?.filter(|e| *e != NO_ERROR).map(Cow::Borrowed),
+            b"timestamp" => {
+                event.timestamp = cursor.integer()?;
+                required |= 2;
+            }
+            b"exp_req_min" => event.req_min = number(&mut cursor)?,
+            b"exp_duration" => event.duration_s = number(&mut cursor)?,
+            b"duration_ms" => {
+                event.duration_ms = cursor.number()?.parse().ok().filter(|d: &f64| d.is_finite())?;
+                required |= 4;
+            }
+            b"exclude" => event.exclude = flag(&mut cursor)?.unwrap_or(false),
+            b"worker_idx" => event.worker = integer(&mut cursor)?.unwrap_or(-1),
+            b"request_idx" => {
+                event.request = cursor.integer()?;
+                required |= 8;
+            }
+            b"response_idx" => event.response_idx = integer(&mut cursor)?,
+            b"n_tokens" => event.tokens = integer(&mut cursor)?,
+            b"exp_num_users" => event.users = integer(&mut cursor)?,
+            b"consistent" => event.consistent = flag(&mut cursor)?.unwrap_or(true),
+            b"workload_profile" => event.profile = text(&mut cursor)?.map(Cow::Borrowed),
+            _ => cursor.skip()?,
+        }
+    }
+    (required == 15).then_some((event, cursor.at))
+}
+
+/// `null` or what `read` reads.
+fn optional<'a, T>(
+    cursor: &mut Cursor<'a>,
+    read: impl Fn(&mut Cursor<'a>) -> Option<T>,
+) -> Option<Option<T>> {
+    if cursor.null() {
+        Some(None)
+    } else {
+        read(cursor).map(Some)
+    }
+}
+
+fn text<'a>(cursor: &mut Cursor<'a>) -> Option<Option<&'a str>> {
+    optional(cursor, Cursor::plain_text)
+}
+
+fn integer(cursor: &mut Cursor<'_>) -> Option<Option<i64>> {
+    optional(cursor, Cursor::integer)
+}
+
+fn flag(cursor: &mut Cursor<'_>) -> Option<Option<bool>> {
+    optional(cursor, Cursor::boolean)
+}
+
+fn number<'a>(cursor: &mut Cursor<'a>) -> Option<Number<'a>> {
+    Some(optional(cursor, Cursor::number)?.map_or(Number::Absent, Number::Text))
+}
+
+/// The response; says how many characters its text has.
+fn response(cursor: &mut Cursor<'_>) -> Option<u32> {
+    if cursor.next()? != b'{' {
+        return cursor.skip().map(|()| 0);
+    }
+    cursor.eat(b'{')?;
+    let mut characters = 0;
+    let mut first = true;
+    while cursor.entry(&mut first, b'}')? {
+        match cursor.key()? {
+            b"text" if cursor.next()? == b'"' => characters = cursor.skip_string()?,
+            _ => cursor.skip()?,
+        }
+    }
+    Some(characters)
+}
+
+/// The same event by serde, which decides what is wrong with it.
+#[derive(Deserialize)]
+pub(super) struct Slow {
+    #[serde(default)]
+    response: serde_json::Value,
+    ok: bool,
+    error: Option<String>,
+    timestamp: i64,
+    exp_req_min: Option<f64>,
+    exp_duration: Option<f64>,
+    duration_ms: f64,
+    exclude: Option<bool>,
+    worker_idx: Option<i64>,
+    request_idx: i64,
+    response_idx: Option<i64>,
+    n_tokens: Option<i64>,
+    exp_num_users: Option<i64>,
+    consistent: Option<bool>,
+    workload_profile: Option<String>,
+}
+
+impl Slow {
+    /// As the fast path would have given it.
+    pub(super) fn borrow(&self) -> Event<'_> {
+        let number = |n: Option<f64>| n.map_or(Number::Absent, Number::Value);
+        let text = self.response.get("text").and_then(serde_json::Value::as_str);
+        Event {
+            ok: self.ok,
+            error: self
+                .error
+                .as_deref()
+                .filter(|e| *e != NO_ERROR)
+                .map(Cow::Borrowed),
+            timestamp: self.timestamp,
+            req_min: number(self.exp_req_min),
+            duration_s: number(self.exp_duration),
+            duration_ms: self.duration_ms,
+            exclude: self.exclude.unwrap_or(false),
+            worker: self.worker_idx.unwrap_or(-1),
+            request: self.request_idx,
+            response_idx: self.response_idx,
+            tokens: self.n_tokens,
+            users: self.exp_num_users,
+            consistent: self.consistent.unwrap_or(true),
+            profile: self.workload_profile.as_deref().map(Cow::Borrowed),
+            characters: text.map_or(0, |t| t.chars().count() as u32),
+        }
+    }
+}
