@@ -16,6 +16,20 @@ pub struct Comparison {
     pub rows: Vec<ComparedPair>,
 }
 
+impl Comparison {
+    /// The rules that flag the answer of one pair and run.
+    pub fn flags_of(&self, summary: &PairSummary) -> Vec<Rule> {
+        let column = self.runs.iter().position(|run| *run == summary.key.run);
+        let row = self
+            .rows
+            .iter()
+            .find(|row| row.pair == summary.key.pair && row.kind == summary.key.kind);
+        row.zip(column)
+            .map(|(row, column)| row.flags[column].clone())
+            .unwrap_or_default()
+    }
+}
+
 /// One pair in every run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ComparedPair {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::pair::PairName;
-use super::row::ResultRow;
 use crate::criterion::{Ruling, Verdict};
 use crate::store::Manifest;
+use crate::store::tables::ResultsRow;
 use crate::trial::Estimate;
 use crate::units::Rate;
 
@@ -78,7 +78,7 @@ impl FoundTrial {
     /// A sentence, when the files do not tell the rate.
     pub fn new(
         place: Place<'_>,
-        row: Option<&ResultRow>,
+        row: Option<&ResultsRow>,
         manifest: Option<&Manifest>,
         verdict: Option<&Verdict>,
     ) -> Result<Self, String> {
@@ -95,15 +95,16 @@ impl FoundTrial {
             .map(|m| m.experiment_type.as_str())
             .or_else(|| row.and_then(|r| r.text("EXPERIMENT_TYPE")))
             .map_or("MST".to_owned(), str::to_ascii_uppercase);
-        let evaluation = row.and_then(|r| r.flag("EVALUATION")).map(|sustained| {
-            if sustained {
-                Ruling::Sustainable
-            } else {
-                Ruling::Unsustainable
-            }
-        });
+        let by_row = row.and_then(ruling_of);
         let rulings = verdict.map(rulings_of).unwrap_or_default();
-        let offered = manifest.and_then(|m| offered(m, row));
+        let offered = rate_of("REALISED_REQ_MIN").or_else(|| offered(manifest?, row?));
+        let margin = || {
+            Some(Estimate {
+                value: number("DRIFT")?,
+                low: number("DRIFT_LOW")?,
+                high: number("DRIFT_HIGH")?,
+            })
+        };
         Ok(Self {
             run: place.run.to_owned(),
             pair,
@@ -113,10 +114,10 @@ impl FoundTrial {
             id: manifest.map(|m| m.id.clone()),
             rate,
             offered,
-            ruling: verdict.map(|v| v.ruling).or(evaluation),
+            ruling: verdict.map(|v| v.ruling).or(by_row),
             criterion: verdict.map(|v| v.criterion.clone()),
             rulings,
-            margin: verdict.and_then(|v| v.margin),
+            margin: verdict.map_or_else(margin, |v| v.margin),
             bound: verdict.and_then(|v| v.bound),
             success_percent: number("SUCCESS_RATE"),
             stage: manifest
@@ -124,9 +125,9 @@ impl FoundTrial {
                 .or_else(|| number("STAGE").map(|s| s as u8)),
             load_s: manifest
                 .map(|m| m.offered_s)
-                .or_else(|| row.and_then(|r| r.seconds("DURATION"))),
+                .or_else(|| row.and_then(ResultsRow::duration_s)),
             stopped_early: manifest.is_some_and(|m| m.stopped_early),
-            finished: row.and_then(|r| r.flag("FINISHED")),
+            finished: row.and_then(ResultsRow::finished),
             largest_true: rate_of("LARGEST_TRUE"),
             smallest_false: rate_of("SMALLEST_FALSE"),
             termination: row
@@ -143,9 +144,21 @@ impl FoundTrial {
     }
 }
 
+/// What a row says of its ruling: our RULING, else EVALUATION.
+fn ruling_of(row: &ResultsRow) -> Option<Ruling> {
+    let word = row.text("RULING").map(|w| Value::String(w.to_owned()));
+    word.and_then(|w| serde_json::from_value(w).ok()).or_else(|| {
+        Some(if row.evaluation()? {
+            Ruling::Sustainable
+        } else {
+            Ruling::Unsustainable
+        })
+    })
+}
+
 /// The rate that was offered: the requests of the trial over the time that they were offered in.
-fn offered(manifest: &Manifest, row: Option<&ResultRow>) -> Option<Rate> {
-    let total = row?.number("TOTAL_REQUESTS")?;
+fn offered(manifest: &Manifest, row: &ResultsRow) -> Option<Rate> {
+    let total = row.number("TOTAL_REQUESTS")?;
     (manifest.offered_s > 0.0 && total > 0.0).then(|| Rate::per_second(total / manifest.offered_s))
 }
 
@@ -184,13 +197,8 @@ mod tests {
         name: "2026-01-10_12-00-00",
     };
 
-    fn row(cells: &[(&str, &str)]) -> ResultRow {
-        ResultRow::new(
-            cells
-                .iter()
-                .map(|(n, c)| ((*n).to_owned(), (*c).to_owned()))
-                .collect(),
-        )
+    fn row(cells: &[(&str, &str)]) -> ResultsRow {
+        ResultsRow::new(cells.iter().copied())
     }
 
     #[test]

@@ -1,19 +1,19 @@
 //! One table over a whole archive: where each row comes from, then every column that any file has.
 
-use super::row::ResultRow;
+use crate::store::tables::ResultsRow;
 
 /// The columns that say where a row comes from.
 const OWN: [&str; 2] = ["IDENTIFIER", "DATE"];
 
 /// A row of `results.csv` and where it comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SourceRow {
     /// The folder of the pair, below the archive's root.
     pub identifier: String,
     /// The folder of the trial: its time.
     pub date: String,
     /// The row.
-    pub row: ResultRow,
+    pub row: ResultsRow,
 }
 
 /// Header and rows.
@@ -30,8 +30,8 @@ pub fn merge(sources: &[SourceRow]) -> MergedTable {
     let mut header: Vec<String> = OWN.map(ToOwned::to_owned).to_vec();
     for source in sources {
         for (column, _) in source.row.cells() {
-            if !header.contains(column) {
-                header.push(column.clone());
+            if !header.iter().any(|h| h == column) {
+                header.push(column.to_owned());
             }
         }
     }
@@ -44,7 +44,7 @@ pub fn merge(sources: &[SourceRow]) -> MergedTable {
                     .iter()
                     .position(|h| h == column)
                     .expect("every column is in the header");
-                line[at].clone_from(cell);
+                cell.clone_into(&mut line[at]);
             }
             line[0].clone_from(&source.identifier);
             line[1].clone_from(&source.date);
@@ -63,12 +63,7 @@ mod tests {
         let source = |date: &str, cells: &[(&str, &str)]| SourceRow {
             identifier: "16_16".into(),
             date: date.into(),
-            row: ResultRow::new(
-                cells
-                    .iter()
-                    .map(|(n, c)| ((*n).to_owned(), (*c).to_owned()))
-                    .collect(),
-            ),
+            row: ResultsRow::new(cells.iter().copied()),
         };
         let merged = merge(&[
             source("d1", &[("MODEL", "m"), ("REQ_MIN", "1")]),

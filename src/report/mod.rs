@@ -2,15 +2,19 @@
 
 pub mod answer;
 pub mod compare;
+pub mod csv_tables;
 pub mod found;
+pub mod grid;
+pub mod heatmap;
 mod jsonl;
 mod lines;
 pub mod merge;
 pub mod outliers;
 pub mod pair;
 mod progress;
-pub mod row;
 pub mod summary;
+pub mod svg;
+pub mod table;
 #[cfg(test)]
 mod testing;
 

@@ -4,8 +4,9 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::row::ResultRow;
-use crate::units::{TokenPair, TokenRange};
+use crate::store::generations::FolderName;
+use crate::store::tables::ResultsRow;
+use crate::units::TokenPair;
 
 /// Folder of the older scripts' mixes before they named them.
 const ADDITIVE: &str = "additive_experiment";
@@ -25,32 +26,27 @@ impl PairName {
     /// Reads a folder's name: `IN_OUT`, `INMIN-INMAX_OUTMIN-OUTMAX`, `mix_…`, `additive_experiment`; `None` for any
     /// other.
     pub fn from_folder(name: &str) -> Option<Self> {
-        if name.starts_with("mix_") || name == ADDITIVE {
-            return Some(Self::Mix(name.to_owned()));
+        match FolderName::parse(name) {
+            Some(FolderName::Pair(pair)) => Some(Self::Pair(pair)),
+            Some(FolderName::Mix(_) | FolderName::Additive) => Some(Self::Mix(name.to_owned())),
+            // A mix whose shares were not understood is one all the same.
+            None => name.starts_with("mix_").then(|| Self::Mix(name.to_owned())),
         }
-        let (input, output) = name.split_once('_')?;
-        Some(Self::Pair(TokenPair {
-            input: range(input)?,
-            output: range(output)?,
-        }))
     }
 
     /// Reads what a row of `results.csv` says of its lengths; `None` where it says nothing.
-    pub fn from_row(row: &ResultRow) -> Option<Self> {
+    pub fn from_row(row: &ResultsRow) -> Option<Self> {
         if let Some(mix) = row.text("WORKLOAD_MIX") {
             return Some(Self::Mix(mix.to_owned()));
         }
         if let Some(shares) = row.text("ADDITIVE_EXPECTED_PROPORTIONS") {
             return Some(Self::Mix(mix_of(shares).unwrap_or_else(|| ADDITIVE.to_owned())));
         }
-        Some(Self::Pair(TokenPair {
-            input: side(row, "INPUT_TOKENS")?,
-            output: side(row, "OUTPUT_TOKENS")?,
-        }))
+        row.pair().map(Self::Pair)
     }
 
     /// The best name from folder and row: the older mixes share one folder, so that their row knows more.
-    pub fn from_both(folder: Option<&str>, row: Option<&ResultRow>) -> Option<Self> {
+    pub fn from_both(folder: Option<&str>, row: Option<&ResultsRow>) -> Option<Self> {
         let by_folder = folder.and_then(Self::from_folder);
         let by_row = || row.and_then(Self::from_row);
         match by_folder {
@@ -85,28 +81,6 @@ impl fmt::Display for PairName {
     }
 }
 
-/// `N` or `MIN-MAX`, both whole and in order.
-fn range(text: &str) -> Option<TokenRange> {
-    let (min, max) = text.split_once('-').unwrap_or((text, text));
-    let bound = |t: &str| {
-        t.bytes()
-            .all(|b| b.is_ascii_digit())
-            .then(|| t.parse::<u32>().ok())
-            .flatten()
-    };
-    let (min, max) = (bound(min)?, bound(max)?);
-    (min <= max && max > 0).then_some(TokenRange { min, max })
-}
-
-/// One side of a row: `MIN_…` and `MAX_…`, or the older single column.
-fn side(row: &ResultRow, column: &str) -> Option<TokenRange> {
-    let bound = |prefix: &str| row.number(&format!("{prefix}_{column}"));
-    if let (Some(min), Some(max)) = (bound("MIN"), bound("MAX")) {
-        return range(&format!("{min}-{max}"));
-    }
-    range(row.text(column)?)
-}
-
 /// `{"1-100:1-100":0.5,…}` as the newer scripts name such a mix: `mix_1-100_1-100@0.5+…`.
 fn mix_of(shares: &str) -> Option<String> {
     let Value::Object(shares) = serde_json::from_str(shares).ok()? else {
@@ -131,15 +105,7 @@ mod tests {
         assert_eq!(name("0-100_100-300").as_deref(), Some("0-100_100-300"));
         assert!(PairName::from_folder("mix_1_1@0.5+2_2@0.5").unwrap().is_mix());
         assert!(PairName::from_folder("additive_experiment").unwrap().is_mix());
-        for other in [
-            "2026-01-10_12-00-00",
-            "requests_a_1",
-            "5-1_1",
-            "+1_2",
-            "0_1",
-            "",
-            "1_",
-        ] {
+        for other in ["2026-01-10_12-00-00", "requests_a_1", "5-1_1", "+1_2", "", "1_"] {
             assert_eq!(PairName::from_folder(other), None, "{other}");
         }
     }
@@ -160,19 +126,16 @@ mod tests {
 
     #[test]
     fn rows_name_what_folders_do_not() {
-        let row = ResultRow::new(vec![
-            ("INPUT_TOKENS".into(), "MIXED".into()),
+        let row = ResultsRow::new([
+            ("MIN_INPUT_TOKENS", "MIXED"),
             (
-                "ADDITIVE_EXPECTED_PROPORTIONS".into(),
-                r#"{"1-9:1-9":0.25,"20-30:5-5":0.75}"#.into(),
+                "ADDITIVE_EXPECTED_PROPORTIONS",
+                r#"{"1-9:1-9":0.25,"20-30:5-5":0.75}"#,
             ),
         ]);
         let name = PairName::from_both(Some("additive_experiment"), Some(&row)).unwrap();
         assert_eq!(name.to_string(), "mix_1-9_1-9@0.25+20-30_5-5@0.75");
-        let doc = ResultRow::new(vec![
-            ("INPUT_TOKENS".into(), "16".into()),
-            ("OUTPUT_TOKENS".into(), "32".into()),
-        ]);
+        let doc = ResultsRow::new([("INPUT_TOKENS", "16"), ("OUTPUT_TOKENS", "32")]);
         assert_eq!(
             PairName::from_both(Some("x"), Some(&doc)).unwrap().to_string(),
             "16_32"
