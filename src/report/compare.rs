@@ -17,6 +17,11 @@ pub struct Comparison {
 }
 
 impl Comparison {
+    /// Whether any pair has an answer in more than one run.
+    pub fn is_one(&self) -> bool {
+        self.rows.iter().any(ComparedPair::is_repeated)
+    }
+
     /// The rules that flag the answer of one pair and run.
     pub fn flags_of(&self, summary: &PairSummary) -> Vec<Rule> {
         let column = self.runs.iter().position(|run| *run == summary.key.run);
@@ -45,6 +50,13 @@ pub struct ComparedPair {
     pub all: Option<Spread>,
     /// Over those that are not flagged.
     pub clean: Option<Spread>,
+}
+
+impl ComparedPair {
+    /// Whether more than one run has an answer.
+    pub fn is_repeated(&self) -> bool {
+        self.all.is_some_and(|all| all.count > 1)
+    }
 }
 
 /// How answers spread, requests per minute.
@@ -87,7 +99,7 @@ pub fn compare(summaries: &[PairSummary]) -> Comparison {
         cells
             .entry((summary.key.pair.clone(), summary.key.kind.clone()))
             .or_default()
-            .insert(&summary.key.run, summary.rate);
+            .insert(&summary.key.run, summary.sustained());
     }
     let rows = cells
         .into_iter()

@@ -49,7 +49,7 @@ pub fn pairs(summaries: &[PairSummary], comparison: &Comparison) -> MergedTable 
                 s.origin.code().to_owned(),
                 s.criterion.clone().unwrap_or_default(),
                 s.trials.len().to_string(),
-                Plain(s.load_s).to_string(),
+                number(s.load_s),
                 rate(s.true_capacity),
                 names(&comparison.flags_of(s)),
             ]

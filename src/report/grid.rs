@@ -98,7 +98,7 @@ impl Grid {
             if let Some(value) = value {
                 let firm = summaries
                     .iter()
-                    .filter(|s| s.key.pair == row.pair && s.key.kind == kind && s.rate.is_some())
+                    .filter(|s| s.key.pair == row.pair && s.key.kind == kind && s.sustained().is_some())
                     .all(|s| s.status == Status::Bracketed);
                 cells.insert(pair, Cell { value, firm });
             }
@@ -119,6 +119,19 @@ impl Grid {
     /// The cell of an input and an output range.
     pub fn cell(&self, input: TokenRange, output: TokenRange) -> Option<Cell> {
         self.cells.get(&TokenPair { input, output }).copied()
+    }
+
+    /// A line for each experiment that has no place in the map.
+    pub fn lines_beside(&self) -> Vec<String> {
+        self.beside
+            .iter()
+            .map(|(name, value)| {
+                let value = value.map_or("no answer".to_owned(), |v| {
+                    format!("{} req/min", Plain(v.round()))
+                });
+                format!("{name}: {value}")
+            })
+            .collect()
     }
 
     /// Whether any cell is marked.

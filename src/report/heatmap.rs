@@ -27,15 +27,9 @@ pub fn render(grid: &Grid, title: &str, coloured: bool) -> String {
         .max()
         .unwrap_or(1)
         + 2;
-    let side = grid
-        .inputs
-        .iter()
-        .map(|i| i.to_string().len())
-        .chain([ROWS.len()])
-        .max()
-        .unwrap_or(0);
+    let side = grid.inputs.iter().map(|i| i.to_string().len()).max().unwrap_or(0);
     let scale = grid.scale();
-    let mut text = format!("{title}\n\n");
+    let mut text = format!("{title}\n\n{ROWS}\n");
     for row in (0..grid.inputs.len()).rev() {
         let head = grid.inputs[row].to_string();
         let mut line = format!("{head:>side$} ");
@@ -59,7 +53,7 @@ pub fn render(grid: &Grid, title: &str, coloured: bool) -> String {
         text.push_str(line.trim_end());
         text.push('\n');
     }
-    let mut foot = format!("{ROWS:>side$} ");
+    let mut foot = format!("{:side$} ", "");
     for output in &grid.outputs {
         let output = output.to_string();
         let _ = if coloured {
@@ -68,8 +62,7 @@ pub fn render(grid: &Grid, title: &str, coloured: bool) -> String {
             write!(foot, "{output:>width$}")
         };
     }
-    let _ = writeln!(text, "{}", foot.trim_end());
-    let _ = writeln!(text, "{:side$}   {COLUMNS}", "");
+    let _ = writeln!(text, "{}   {COLUMNS}", foot.trim_end());
     if coloured && scale.high > scale.low {
         let _ = writeln!(text, "\n{:side$} {}", "", bar(grid));
     }
@@ -127,10 +120,10 @@ mod tests {
         let expected = "\
 T
 
-     100-300               120*
-          16      2048      512
-input tokens        16  100-300
-               output tokens
+input tokens
+100-300               120*
+     16      2048      512
+               16  100-300   output tokens
 ";
         assert_eq!(render(&grid(), "T", false), expected);
     }

@@ -44,12 +44,20 @@ pub struct PairSummary {
     pub by_criterion: BTreeMap<String, Option<Rate>>,
     /// The embedded endpoint's true capacity.
     pub true_capacity: Option<Rate>,
-    /// Seconds of load of all trials whose duration is known.
-    pub load_s: f64,
+    /// Seconds of load of all trials whose duration is known; `None` where none is.
+    pub load_s: Option<f64>,
     /// Trials in order of time.
     pub trials: Vec<FoundTrial>,
     /// What a reader should know before trusting the number.
     pub warnings: Vec<String>,
+}
+
+impl PairSummary {
+    /// The answer as far as it may be compared: not a rate that failed, which a search that found none ends with.
+    pub fn sustained(&self) -> Option<Rate> {
+        self.rate
+            .filter(|_| self.low.is_some() || self.origin != Origin::FinishedRate)
+    }
 }
 
 /// Summarises trials by run and pair, in the order of [`Key`]. `capacities` are the answers that were stored.
@@ -83,7 +91,7 @@ fn pair(key: Key, mut trials: Vec<FoundTrial>, stored: Option<&CapacityFile>) ->
         }
     }
     let counted = answer::from_trials(&trials);
-    let known: f64 = trials.iter().filter_map(|t| t.load_s).sum();
+    let load_s = trials.iter().filter_map(|t| t.load_s).reduce(|a, b| a + b);
     let mut summary = PairSummary {
         rate: counted.rate,
         low: counted.low,
@@ -94,7 +102,7 @@ fn pair(key: Key, mut trials: Vec<FoundTrial>, stored: Option<&CapacityFile>) ->
         criterion: criteria(&trials),
         by_criterion: by_criterion(&trials),
         true_capacity: None,
-        load_s: known,
+        load_s,
         warnings: Vec::new(),
         trials,
         key,
@@ -109,7 +117,7 @@ fn pair(key: Key, mut trials: Vec<FoundTrial>, stored: Option<&CapacityFile>) ->
         summary.criterion = Some(stored.evaluation.clone());
         summary.true_capacity = stored.true_capacity;
         if summary.trials.is_empty() {
-            summary.load_s = stored.load_seconds;
+            summary.load_s = Some(stored.load_seconds);
         }
     }
     summary.warnings = warnings(&summary);
@@ -260,7 +268,7 @@ mod tests {
             (all[0].status, all[0].origin),
             (Status::Undecided, Origin::CapacityFile)
         );
-        assert_eq!(all[0].load_s, 120.0);
+        assert_eq!(all[0].load_s, Some(120.0));
         assert_eq!(all[0].trials[0].rate, Rate::per_minute(64.0), "in order of time");
         assert!(all[0].warnings.is_empty(), "{:?}", all[0].warnings);
     }

@@ -17,7 +17,9 @@ const GAP: i32 = 2;
 /// Above the map: title and subtitle.
 const TOP: i32 = 84;
 /// Below the map: labels, the name of the axis, the note.
-const BOTTOM: i32 = 92;
+const BOTTOM: i32 = 70;
+/// A line of the notes below, pixels.
+const LINE: i32 = 22;
 /// Between map and colour scale, the scale itself, and its labels.
 const SCALE: (i32, i32, i32) = (34, 18, 92);
 /// Steps of the colour scale.
@@ -70,13 +72,15 @@ impl Layout {
         let map = left + columns * CELL.0 + SCALE.0 + SCALE.1 + SCALE.2;
         // Titles are 22 and 15 pixels high.
         let heads = 48 + (13 * letters(title)).max((LETTER - 1) * letters(subtitle));
+        let notes = notes(grid);
+        let foot = left + 24 + notes.iter().map(|n| (LETTER - 1) * letters(n)).max().unwrap_or(0);
         let rows_for_scale = rows.max(3);
         Self {
             left,
             columns,
             rows,
-            width: map.max(heads),
-            height: TOP + rows_for_scale * CELL.1 + BOTTOM,
+            width: map.max(heads).max(foot),
+            height: TOP + rows_for_scale * CELL.1 + BOTTOM + LINE * notes.len() as i32,
         }
     }
 
@@ -153,12 +157,20 @@ fn axes<'a>(area: &Area<'a>, grid: &Grid, layout: &Layout) -> Drawn<'a> {
     let turned = style(17, &QUIET, HPos::Center, false).transform(FontTransform::Rotate270);
     let side = (24, i32::midpoint(TOP, layout.bottom()));
     say(area, "input tokens", side, &turned)?;
-    if grid.has_marks() {
-        let note = "* not bracketed, or undecided";
-        let at = (layout.left, layout.bottom() + 72);
+    let foot = TOP + layout.rows.max(3) * CELL.1 + BOTTOM;
+    for (line, note) in notes(grid).iter().enumerate() {
+        let at = (layout.left, foot + line as i32 * LINE);
         say(area, note, at, &style(15, &QUIET, HPos::Left, false))?;
     }
     Ok(())
+}
+
+/// What is said below the map: the mark, and what has no place in the map.
+fn notes(grid: &Grid) -> Vec<String> {
+    let mark = grid
+        .has_marks()
+        .then(|| "* not bracketed, or undecided".to_owned());
+    mark.into_iter().chain(grid.lines_beside()).collect()
 }
 
 /// The colour scale, the largest value at the top, with three values in between.

@@ -40,7 +40,7 @@ pub fn pairs(summaries: &[PairSummary]) -> String {
             row.extend(has_truth.then(|| rate(s.true_capacity)));
             row.extend([
                 s.trials.len().to_string(),
-                hours(s.load_s),
+                s.load_s.map_or(UNKNOWN.to_owned(), hours),
                 s.criterion.clone().unwrap_or_else(|| UNKNOWN.to_owned()),
             ]);
             row.extend(several_rulings.then(|| by_criterion(s)));
@@ -88,7 +88,7 @@ pub fn trials(summary: &PairSummary) -> String {
     )
 }
 
-/// Pairs by runs.
+/// Pairs by runs: those that more than one run has an answer for.
 pub fn comparison(comparison: &Comparison) -> String {
     let kinds = comparison.rows.iter().any(|r| r.kind != "MST");
     let mut columns = vec![left("pair")];
@@ -97,7 +97,7 @@ pub fn comparison(comparison: &Comparison) -> String {
     columns.extend(["mean", "min", "max", "spread", "without outliers"].map(right));
     table(
         columns,
-        comparison.rows.iter().map(|r| {
+        comparison.rows.iter().filter(|r| r.is_repeated()).map(|r| {
             let mut row = vec![r.pair.to_string()];
             row.extend(kinds.then(|| r.kind.clone()));
             row.extend(r.values.iter().zip(&r.flags).map(|(value, flags)| {
@@ -123,11 +123,11 @@ pub fn outliers(comparison: &Comparison) -> Vec<String> {
     let mut lines = Vec::new();
     for row in &comparison.rows {
         for ((run, value), flags) in comparison.runs.iter().zip(&row.values).zip(&row.flags) {
-            if let (Some(value), false) = (value, flags.is_empty()) {
+            if let Some(value) = value.filter(|_| !flags.is_empty()) {
                 lines.push(format!(
                     "outlier: {} in {run}: {} req/min ({})",
                     row.pair,
-                    Plain(*value),
+                    Plain(value),
                     names(flags)
                 ));
             }

@@ -18,7 +18,6 @@ use crate::report::grid::{Grid, Pick};
 use crate::report::merge::{MergedTable, SourceRow, merge};
 use crate::report::summary::{PairSummary, summarise};
 use crate::report::{csv_tables, heatmap, svg, table};
-use crate::units::Plain;
 use scan::Scan;
 
 /// Summarise results folders: the capacity of every pair, heat map, several runs side by side.
@@ -144,7 +143,7 @@ fn maps(args: &Args, summaries: &[PairSummary], comparison: &Comparison) -> Vec<
                 }
             });
             let over = if several {
-                format!(", {} of {} runs", pick.label(), comparison.runs.len())
+                format!(", {} where several runs answer", pick.label())
             } else {
                 String::new()
             };
@@ -161,7 +160,7 @@ fn human(
 ) -> String {
     let mut text = table::pairs(summaries);
     text.push('\n');
-    if comparison.runs.len() > 1 {
+    if comparison.is_one() {
         let _ = write!(
             text,
             "\nRuns side by side, req/min\n\n{}\n",
@@ -196,9 +195,8 @@ fn human(
         if grid.has_marks() {
             let _ = writeln!(text, "* not bracketed, or undecided");
         }
-        for (name, value) in &grid.beside {
-            let value = value.map_or("-".to_owned(), |v| Plain(v.round()).to_string());
-            let _ = writeln!(text, "not in the map: {name}: {value} req/min");
+        for line in grid.lines_beside() {
+            let _ = writeln!(text, "not in the map: {line}");
         }
     }
     for summary in summaries {
@@ -289,7 +287,7 @@ fn write_csv(path: &Path, table: &MergedTable) -> Result<(), Failure> {
 fn tell_bad(found: &Scan) {
     if !found.unprocessed.is_empty() {
         eprintln!(
-            "{} folders hold events but no results.csv; `mst process` makes it:",
+            "left out, because there are events but no results.csv (`mst process` makes it): {}",
             found.unprocessed.len()
         );
         for folder in &found.unprocessed {
@@ -297,7 +295,7 @@ fn tell_bad(found: &Scan) {
         }
     }
     if !found.bad.is_empty() {
-        eprintln!("{} things could not be read and are left out:", found.bad.len());
+        eprintln!("left out, because they cannot be read: {}", found.bad.len());
         for line in &found.bad {
             eprintln!("  {line}");
         }

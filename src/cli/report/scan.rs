@@ -35,9 +35,10 @@ pub(super) struct Scan {
 
 /// A folder to read.
 struct Folder {
+    /// As the user would write it: from where the program was started.
     path: PathBuf,
-    /// As the user would write it.
-    shown: String,
+    /// Its name.
+    name: String,
     /// The folder that holds the pairs.
     run: PathBuf,
     /// The name of the pair's folder.
@@ -80,16 +81,14 @@ pub(super) fn scan(paths: &[PathBuf]) -> Scan {
                 .strip_prefix(&root)
                 .map_or_else(|_| dir.to_owned(), |below| path.join(below))
                 .components()
-                .collect::<PathBuf>()
-                .display()
-                .to_string();
+                .collect::<PathBuf>();
             if is_answer {
                 answers.push(Folder::pair(dir, shown.clone()));
             }
             if is_trial {
                 trials.push(Folder::trial(dir, shown));
             } else if has_events {
-                scan.unprocessed.push(shown);
+                scan.unprocessed.push(shown.display().to_string());
             }
         }
     }
@@ -105,7 +104,7 @@ pub(super) fn scan(paths: &[PathBuf]) -> Scan {
 
 impl Folder {
     /// A trial's folder: below a pair's, or on its own.
-    fn trial(path: &Path, shown: String) -> Self {
+    fn trial(path: &Path, shown: PathBuf) -> Self {
         let above = path.parent().unwrap_or(path);
         let pair = name_of(above).filter(|name| PairName::from_folder(name).is_some());
         let run = if pair.is_some() {
@@ -115,19 +114,19 @@ impl Folder {
         };
         Self {
             run: run.to_owned(),
-            path: path.to_owned(),
-            shown,
+            name: name_of(path).unwrap_or_default(),
+            path: shown,
             pair,
         }
     }
 
     /// A pair's folder.
-    fn pair(path: &Path, shown: String) -> Self {
+    fn pair(path: &Path, shown: PathBuf) -> Self {
         Self {
             run: path.parent().unwrap_or(path).to_owned(),
             pair: name_of(path),
-            path: path.to_owned(),
-            shown,
+            name: name_of(path).unwrap_or_default(),
+            path: shown,
         }
     }
 }
@@ -148,15 +147,15 @@ impl Scan {
         let manifest = read_ours::<Manifest>(&folder.path.join(MANIFEST), &mut note);
         let verdict = read_ours::<Verdict>(&folder.path.join(VERDICT), &mut note);
         if has(RESULTS) && rows.is_empty() && wrong.is_empty() {
-            wrong.push(format!("{}: {RESULTS} has no row", folder.shown));
+            wrong.push(format!("{}: {RESULTS} has no row", folder.path.display()));
         }
-        let name = name_of(&folder.path).unwrap_or_default();
+        let shown = folder.path.display().to_string();
         let run = &labels[&folder.run];
         let place = Place {
             run,
             pair_folder: folder.pair.as_deref(),
-            folder: &folder.shown,
-            name: &name,
+            folder: &shown,
+            name: &folder.name,
         };
         if manifest.is_some() || !rows.is_empty() {
             match FoundTrial::new(place, rows.last(), manifest.as_ref(), verdict.as_ref()) {
@@ -164,7 +163,7 @@ impl Scan {
                     self.keep_rows(&trial, folder, rows, labels.len() > 1);
                     self.trials.push(trial);
                 }
-                Err(why) => wrong.push(format!("{}: {why}", folder.shown)),
+                Err(why) => wrong.push(format!("{shown}: {why}")),
             }
         }
         self.bad.append(&mut wrong);
