@@ -1,8 +1,8 @@
 //! The answer of a pair from its trials' rows, where no `capacity.json` gives it.
 //!
-//! Of several rules the first that gives a number wins, and the number carries the rule's name: REQ_MIN of a finished
-//! row that was judged TRUE; LARGEST_TRUE of a finished row; REQ_MIN of a finished row; the largest LARGEST_TRUE; the
-//! largest sustainable REQ_MIN.
+//! Of several rules the first that gives a number wins, and the number carries the rule's name: `REQ_MIN` of a finished
+//! row that was judged TRUE; `LARGEST_TRUE` of a finished row; `REQ_MIN` of a finished row; the largest `LARGEST_TRUE`; the
+//! largest sustainable `REQ_MIN`.
 
 use super::found::FoundTrial;
 use crate::criterion::Ruling;
@@ -14,13 +14,13 @@ use crate::units::Rate;
 pub enum Origin {
     /// `capacity.json`.
     CapacityFile,
-    /// REQ_MIN of a row with FINISHED and EVALUATION both TRUE.
+    /// `REQ_MIN` of a row with FINISHED and EVALUATION both TRUE.
     FinishedSustained,
-    /// LARGEST_TRUE of a row with FINISHED=TRUE.
+    /// `LARGEST_TRUE` of a row with FINISHED=TRUE.
     FinishedLargestTrue,
-    /// REQ_MIN of a row with FINISHED=TRUE that was not judged TRUE.
+    /// `REQ_MIN` of a row with FINISHED=TRUE that was not judged TRUE.
     FinishedRate,
-    /// The largest LARGEST_TRUE of any row: the search has not finished.
+    /// The largest `LARGEST_TRUE` of any row: the search has not finished.
     LargestTrue,
     /// The largest rate that was judged sustainable.
     LargestSustained,

@@ -50,11 +50,11 @@ pub struct FoundTrial {
     pub stopped_early: bool,
     /// FINISHED: whether the search ended with it; `None` where the column is missing or empty.
     pub finished: Option<bool>,
-    /// LARGEST_TRUE.
+    /// `LARGEST_TRUE`.
     pub largest_true: Option<Rate>,
-    /// SMALLEST_FALSE.
+    /// `SMALLEST_FALSE`.
     pub smallest_false: Option<Rate>,
-    /// TERMINATION_REASON.
+    /// `TERMINATION_REASON`.
     pub termination: Option<String>,
 }
 

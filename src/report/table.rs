@@ -27,7 +27,7 @@ pub fn pairs(summaries: &[PairSummary]) -> String {
     columns.extend(several_rulings.then(|| left("each criterion alone")));
     columns.push(left("answer from"));
     table(
-        columns,
+        &columns,
         summaries.iter().map(|s| {
             let mut row = vec![s.key.pair.to_string()];
             row.extend(several_runs.then(|| s.key.run.clone()));
@@ -62,7 +62,7 @@ pub fn trials(summary: &PairSummary) -> String {
         left("folder"),
     ]);
     table(
-        columns,
+        &columns,
         summary.trials.iter().map(|t| {
             let mut row = vec![
                 t.time.clone(),
@@ -96,7 +96,7 @@ pub fn comparison(comparison: &Comparison) -> String {
     columns.extend(comparison.runs.iter().map(|run| right(run)));
     columns.extend(["mean", "min", "max", "spread", "without outliers"].map(right));
     table(
-        columns,
+        &columns,
         comparison.rows.iter().filter(|r| r.is_repeated()).map(|r| {
             let mut row = vec![r.pair.to_string()];
             row.extend(kinds.then(|| r.kind.clone()));
@@ -147,7 +147,7 @@ fn right(name: &str) -> Column {
     (name.to_owned(), CellAlignment::Right)
 }
 
-fn table(columns: Vec<Column>, rows: impl Iterator<Item = Vec<String>>) -> String {
+fn table(columns: &[Column], rows: impl Iterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
@@ -156,7 +156,7 @@ fn table(columns: Vec<Column>, rows: impl Iterator<Item = Vec<String>>) -> Strin
     for row in rows {
         table.add_row(row);
     }
-    for (column, (_, alignment)) in table.column_iter_mut().zip(&columns) {
+    for (column, (_, alignment)) in table.column_iter_mut().zip(columns) {
         column.set_cell_alignment(*alignment);
         column.set_padding((0, 2));
     }

@@ -1,23 +1,23 @@
 //! `mst report`.
 
+mod files;
 mod json;
 mod scan;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use clap::ValueEnum;
 
 use super::Format;
 use super::exit::{Exit, Failure, Outcome};
 use crate::report::compare::{Comparison, compare};
 use crate::report::grid::{Grid, Pick};
-use crate::report::merge::{MergedTable, SourceRow, merge};
 use crate::report::summary::{PairSummary, summarise};
-use crate::report::{csv_tables, heatmap, svg, table};
+use crate::report::{heatmap, table};
 use scan::Scan;
 
 /// Summarise results folders: the capacity of every pair, heat map, several runs side by side.
@@ -100,7 +100,11 @@ impl From<Cells> for Pick {
     }
 }
 
+/// A heat map with title and subtitle.
+type Map = (String, String, Grid);
+
 /// Runs the verb.
+#[expect(clippy::needless_pass_by_value, reason = "every verb owns its arguments")]
 pub(crate) fn run(args: Args) -> Outcome {
     let mut found = scan::scan(&args.paths);
     let summaries = summarise(std::mem::take(&mut found.trials), &found.capacities);
@@ -120,13 +124,13 @@ pub(crate) fn run(args: Args) -> Outcome {
         Format::Human => out.write_all(human(&args, &summaries, &comparison, &maps).as_bytes())?,
     }
     out.flush()?;
-    write_files(&args, &found, &summaries, &comparison, &maps)?;
+    files::write(&args, &found, &summaries, &comparison, &maps)?;
     tell_bad(&found);
     Ok(Exit::Done)
 }
 
 /// The heat maps, one a kind of experiment, with their titles.
-fn maps(args: &Args, summaries: &[PairSummary], comparison: &Comparison) -> Vec<(String, String, Grid)> {
+fn maps(args: &Args, summaries: &[PairSummary], comparison: &Comparison) -> Vec<Map> {
     let kinds: BTreeSet<&str> = summaries.iter().map(|s| s.key.kind.as_str()).collect();
     let several = comparison.runs.len() > 1;
     kinds
@@ -152,12 +156,7 @@ fn maps(args: &Args, summaries: &[PairSummary], comparison: &Comparison) -> Vec<
         .collect()
 }
 
-fn human(
-    args: &Args,
-    summaries: &[PairSummary],
-    comparison: &Comparison,
-    maps: &[(String, String, Grid)],
-) -> String {
+fn human(args: &Args, summaries: &[PairSummary], comparison: &Comparison, maps: &[Map]) -> String {
     let mut text = table::pairs(summaries);
     text.push('\n');
     if comparison.is_one() {
@@ -209,78 +208,6 @@ fn human(
         }
     }
     text
-}
-
-fn write_files(
-    args: &Args,
-    found: &Scan,
-    summaries: &[PairSummary],
-    comparison: &Comparison,
-    maps: &[(String, String, Grid)],
-) -> Result<(), Failure> {
-    if let Some(path) = &args.csv {
-        write_csv(path, &csv_tables::pairs(summaries, comparison))?;
-    }
-    if let Some(path) = &args.compare_csv {
-        write_csv(path, &csv_tables::runs(comparison))?;
-    }
-    if let Some(path) = &args.merge {
-        let rows: Vec<SourceRow> = found
-            .rows
-            .iter()
-            .filter(|(pair, _)| args.mixes || !pair.is_mix())
-            .map(|(_, row)| row.clone())
-            .collect();
-        write_csv(path, &merge(&rows))?;
-        let left_out = found.rows.len() - rows.len();
-        if left_out > 0 {
-            eprintln!("{left_out} rows of mixes left out; --mixes takes them in");
-        }
-    }
-    if let Some(path) = &args.svg {
-        let drawn: Vec<_> = maps
-            .iter()
-            .filter(|(_, _, grid)| !grid.cells.is_empty())
-            .collect();
-        if drawn.is_empty() {
-            return Err(Failure::input(anyhow!(
-                "there is no token pair with an answer, so {} was not written",
-                path.display()
-            )));
-        }
-        for (at, (title, subtitle, grid)) in drawn.iter().enumerate() {
-            let path = numbered(path, at);
-            let text = svg::render(grid, title, subtitle).map_err(|why| anyhow!(why))?;
-            fs_err::write(&path, text)?;
-            eprintln!("wrote {}", path.display());
-        }
-    }
-    Ok(())
-}
-
-/// `map.svg`, then `map-2.svg`.
-fn numbered(path: &Path, at: usize) -> PathBuf {
-    if at == 0 {
-        return path.to_owned();
-    }
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let end = path
-        .extension()
-        .map_or(String::new(), |e| format!(".{}", e.to_string_lossy()));
-    path.with_file_name(format!("{stem}-{}{end}", at + 1))
-}
-
-fn write_csv(path: &Path, table: &MergedTable) -> Result<(), Failure> {
-    let mut writer = csv::WriterBuilder::new()
-        .terminator(csv::Terminator::CRLF)
-        .from_writer(fs_err::File::create(path)?);
-    writer
-        .write_record(&table.header)
-        .and_then(|()| table.rows.iter().try_for_each(|row| writer.write_record(row)))
-        .with_context(|| format!("{} cannot be written", path.display()))?;
-    writer.flush()?;
-    eprintln!("wrote {} ({} rows)", path.display(), table.rows.len());
-    Ok(())
 }
 
 /// What could not be read, after everything that could.
