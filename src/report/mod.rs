@@ -1,8 +1,22 @@
 //! Events and how they are shown. Everything worth telling happens as an [`Event`]; observers decide how it looks.
 
+pub mod answer;
+pub mod compare;
+pub mod csv_tables;
+pub mod found;
+pub mod grid;
+pub mod heatmap;
 mod jsonl;
 mod lines;
+pub mod merge;
+pub mod outliers;
+pub mod pair;
 mod progress;
+pub mod summary;
+pub mod svg;
+pub mod table;
+#[cfg(test)]
+mod testing;
 
 pub use jsonl::JsonLines;
 pub use lines::Lines;
