@@ -75,7 +75,13 @@ pub fn find(
     loop {
         let probe = match search.next() {
             Step::Probe(probe) => probe,
-            Step::Done(answer) => return Ok(Capacity { answer, evidence, bracket: search.bracket() }),
+            Step::Done(answer) => {
+                return Ok(Capacity {
+                    answer,
+                    evidence,
+                    bracket: search.bracket(),
+                });
+            }
         };
         if (experiment.interrupted)() {
             return Err(TrialError::Interrupted);
@@ -99,11 +105,16 @@ pub fn find(
         if !probe.pooled {
             pooled.clear();
         }
+        let known = if probe.stage > 1 && criterion.forgets_in_stage_two() {
+            &[][..]
+        } else {
+            &history
+        };
         let verdict = criterion.judge(
             &trial.measurement,
             &Earlier {
                 pooled: &pooled,
-                history: &history,
+                history: known,
             },
         );
         search.observe(&probe, &verdict);
@@ -132,10 +143,7 @@ pub fn find(
             reused,
             ..
         } = trial;
-        history.push(Throughput {
-            asked: measurement.asked,
-            responded_per_minute: served_per_minute(&measurement),
-        });
+        history.push(criterion.throughput(&measurement));
         evidence.push(Evidence {
             id,
             probe,
@@ -156,17 +164,6 @@ pub fn find(
             pause(experiment.cooldown_s, experiment.interrupted);
         }
     }
-}
-
-/// Good answers per minute of the offered window.
-fn served_per_minute(measurement: &Measurement) -> f64 {
-    let end_ns = (measurement.offered_s * 1e9) as i64;
-    let served = measurement
-        .records
-        .iter()
-        .filter(|r| r.outcome.is_ok() && r.done_ns.is_some_and(|done| done <= end_ns))
-        .count();
-    60.0 * served as f64 / measurement.offered_s.max(f64::MIN_POSITIVE)
 }
 
 /// Waits, but not longer than until an interrupt.

@@ -16,7 +16,8 @@ use crate::store::fmperf_events::{Detail, EventHeader, read_results_json_with, w
 use crate::store::manifest::SCHEMA;
 use crate::store::rows::RowReader;
 use crate::store::tables::{
-    Finish, Iteration, OurFacts, PromptUse, RequestTable, UserFiles, mark_finished, profile_name, write_user_files,
+    Finish, Iteration, OurFacts, PromptUse, RequestTable, UserFiles, mark_finished, profile_name,
+    write_user_files,
 };
 use crate::store::{Manifest, StoreError, TokenCounts, host_name, layout, write_json};
 use crate::trial::{Measurement, TrialSpec};
@@ -50,7 +51,10 @@ pub(super) fn manifest(
         TokenCounts {
             asked_mean: planned.iter().map(|p| f64::from(asked(p))).sum::<f64>() / planned.len() as f64,
             achieved_mean: (!answered.is_empty()).then(|| mean(|pair| pair.1)),
-            exact: answered.iter().filter(|(asked, achieved)| asked == achieved).count() as u64,
+            exact: answered
+                .iter()
+                .filter(|(asked, achieved)| asked == achieved)
+                .count() as u64,
             compared: answered.len() as u64,
         }
     };
@@ -98,7 +102,11 @@ pub(super) fn write(
         results_json(folder, manifest, settings.results_json)?;
     }
     let classes = &manifest.spec.workload.classes;
-    let profiles = if classes.len() > 1 { classes.iter().map(profile_name).collect() } else { Vec::new() };
+    let profiles = if classes.len() > 1 {
+        classes.iter().map(profile_name).collect()
+    } else {
+        Vec::new()
+    };
     let events = folder.join("results.json");
     let table = if rows.is_file() {
         let reader = RowReader::open(&rows).map_err(|e| malformed(&rows, &e))?;
@@ -157,13 +165,21 @@ fn prompts(campaign: &Campaign<'_>, spec: &TrialSpec) -> Vec<PromptUse> {
     let mut planned = workload::plan(&spec.workload, spec.rate, spec.duration_s, spec.seed);
     planned.truncate(MOST_PROMPTS);
     let job = campaign.trials.job(spec);
-    let factory =
-        PromptFactory::new(&spec.workload.prompts, &spec.workload.classes, &job.encoding, job.prompts_file.as_deref());
+    let factory = PromptFactory::new(
+        &spec.workload.prompts,
+        &spec.workload.classes,
+        &job.encoding,
+        job.prompts_file.as_deref(),
+    );
     // The trial has run with them, so what fails now (a file that was removed meanwhile) costs this list only.
     let Ok(factory) = factory else { return Vec::new() };
     factory
         .used(&planned)
-        .map(|u| PromptUse { text: u.text, tokens: u.tokens, occurrences: u64::from(u.occurrences) })
+        .map(|u| PromptUse {
+            text: u.text,
+            tokens: u.tokens,
+            occurrences: u64::from(u.occurrences),
+        })
         .collect()
 }
 
@@ -192,9 +208,17 @@ fn results_json(folder: &Path, manifest: &Manifest, wanted: ResultsJson) -> Resu
         duration_s: manifest.spec.duration_s,
         grace_s: 0.0,
         observed_ns: (manifest.observed_s * 1e9) as u64,
-        profiles: if classes.len() > 1 { classes.iter().map(profile_name).collect() } else { Vec::new() },
+        profiles: if classes.len() > 1 {
+            classes.iter().map(profile_name).collect()
+        } else {
+            Vec::new()
+        },
     };
-    let name = if compress { "results.json.gz" } else { "results.json" };
+    let name = if compress {
+        "results.json.gz"
+    } else {
+        "results.json"
+    };
     let file = fs_err::File::create(folder.join(name)).map_err(StoreError::from)?;
     let mut out = BufWriter::new(file);
     if compress {
@@ -211,16 +235,28 @@ fn results_json(folder: &Path, manifest: &Manifest, wanted: ResultsJson) -> Resu
 /// Marks the row that carries the answer: that of the last trial at the answer's rate, else of the last trial.
 pub(super) fn finish(campaign: &Campaign<'_>, answer: &PairAnswer) -> Result<(), TrialError> {
     let found = &answer.capacity.answer;
-    let at_the_rate = answer.capacity.evidence.iter().rfind(|e| Some(e.probe.rate) == found.rate);
-    let Some(carrier) = at_the_rate.or(answer.capacity.evidence.last()) else { return Ok(()) };
+    let at_the_rate = answer
+        .capacity
+        .evidence
+        .iter()
+        .rfind(|e| Some(e.probe.rate) == found.rate);
+    let Some(carrier) = at_the_rate.or(answer.capacity.evidence.last()) else {
+        return Ok(());
+    };
     if !carrier.folder.join("results.csv").is_file() {
         return Ok(());
     }
-    let finish = Finish { termination_reason: &found.termination_code, bracket: answer.capacity.bracket };
+    let finish = Finish {
+        termination_reason: &found.termination_code,
+        bracket: answer.capacity.bracket,
+    };
     mark_finished(&carrier.folder, &finish)
         .map_err(|e| malformed(&campaign.store.root().join(&answer.pair), &e).into())
 }
 
 fn malformed(path: &Path, error: &dyn std::fmt::Display) -> StoreError {
-    StoreError::Malformed { path: path.to_owned(), why: error.to_string() }
+    StoreError::Malformed {
+        path: path.to_owned(),
+        why: error.to_string(),
+    }
 }

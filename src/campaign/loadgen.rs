@@ -23,16 +23,28 @@ const NATIVE_VERSION: &str = "1";
 /// When it cannot be used; the message says what to do.
 pub fn load_generator(settings: &Settings) -> Result<(Box<dyn LoadGenerator>, LoadGenSpec), TrialError> {
     let mut options = vec![
-        ("request_timeout_s".to_owned(), settings.request_timeout.as_secs_f64().to_string()),
-        ("ttft_timeout_s".to_owned(), settings.ttft_timeout.as_secs_f64().to_string()),
-        ("tpot_timeout_s".to_owned(), settings.tpot_timeout.as_secs_f64().to_string()),
+        (
+            "request_timeout_s".to_owned(),
+            settings.request_timeout.as_secs_f64().to_string(),
+        ),
+        (
+            "ttft_timeout_s".to_owned(),
+            settings.ttft_timeout.as_secs_f64().to_string(),
+        ),
+        (
+            "tpot_timeout_s".to_owned(),
+            settings.tpot_timeout.as_secs_f64().to_string(),
+        ),
     ];
     let (generator, version): (Box<dyn LoadGenerator>, String) = match &settings.loadgen {
         LoadGenChoice::Native { fresh_connections } => {
             if *fresh_connections {
                 options.push(("fresh_connections".to_owned(), "true".to_owned()));
             }
-            (Box::new(Native::new().map_err(LoadGenError::from)?), NATIVE_VERSION.to_owned())
+            (
+                Box::new(Native::new().map_err(LoadGenError::from)?),
+                NATIVE_VERSION.to_owned(),
+            )
         }
         LoadGenChoice::Command(choice) => {
             let command = CommandLoad::new(CommandConfig {
@@ -63,7 +75,14 @@ pub fn load_generator(settings: &Settings) -> Result<(Box<dyn LoadGenerator>, Lo
         }
     };
     let name = generator.name().to_owned();
-    Ok((generator, LoadGenSpec { name, version, options }))
+    Ok((
+        generator,
+        LoadGenSpec {
+            name,
+            version,
+            options,
+        },
+    ))
 }
 
 /// Runs fmperf's check.
@@ -86,8 +105,10 @@ fn complete(command: &Command) -> Result<Exit, TrialError> {
 
 /// Reads fmperf's `results.json` by way of the archive's reader.
 fn fmperf_events(path: &Path) -> Result<FmperfEvents, LoadGenError> {
-    let log = read_results_json(path)
-        .map_err(|e| LoadGenError::Output { path: path.to_owned(), why: e.to_string() })?;
+    let log = read_results_json(path).map_err(|e| LoadGenError::Output {
+        path: path.to_owned(),
+        why: e.to_string(),
+    })?;
     let requests = log
         .requests
         .iter()
@@ -103,5 +124,9 @@ fn fmperf_events(path: &Path) -> Result<FmperfEvents, LoadGenError> {
             error: r.error.as_deref().map(str::to_owned),
         })
         .collect();
-    Ok(FmperfEvents { requests, asked_per_minute: log.req_min, workers: log.users })
+    Ok(FmperfEvents {
+        requests,
+        asked_per_minute: log.req_min,
+        workers: log.users,
+    })
 }

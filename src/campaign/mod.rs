@@ -19,9 +19,9 @@ use crate::capacity::{self, Capacity};
 use crate::executor::local::Local;
 use crate::loadgen::LoadGenerator;
 use crate::report::{Event, Observer};
-use crate::runner::{Judged, Trial, TrialError};
 use crate::runner::live::{Live, Setup};
 use crate::runner::memo::Memo;
+use crate::runner::{Judged, Trial, TrialError};
 use crate::search::Probe;
 use crate::settings::{Experiment, Settings};
 use crate::store::manifest::{EvidenceLine, SCHEMA};
@@ -77,7 +77,11 @@ impl Campaign<'_> {
         let folder = self.store.pair(pair);
         let lease = self.lease(&folder)?;
         self.store.sweep(pair)?;
-        let stored = if self.fresh { std::collections::BTreeMap::new() } else { self.store.trials(pair)? };
+        let stored = if self.fresh {
+            std::collections::BTreeMap::new()
+        } else {
+            self.store.trials(pair)?
+        };
         observer.see(&Event::PairStarted {
             pair: pair.clone(),
             index: place.0,

@@ -27,13 +27,19 @@ pub struct Outline {
 
 /// Outlines the search of a pair.
 pub fn outline(settings: &Settings, experiment: &Experiment) -> Outline {
-    let StagesConfig { start, multiplier, limit, stop } = rules::config(settings, experiment);
+    let StagesConfig {
+        start,
+        multiplier,
+        limit,
+        stop,
+    } = rules::config(settings, experiment);
     let mut ramp = vec![start];
     while ramp.len() < 6 {
         let last = ramp[ramp.len() - 1];
         ramp.push(Rate::per_minute(last.as_per_minute() * multiplier).rounded());
     }
-    let trial_s = settings.duration.as_secs_f64() + settings.drain.as_secs_f64() + settings.cooldown.as_secs_f64();
+    let trial_s =
+        settings.duration.as_secs_f64() + settings.drain.as_secs_f64() + settings.cooldown.as_secs_f64();
     Outline {
         pair: experiment.name.clone(),
         start,
@@ -48,17 +54,36 @@ pub fn outline(settings: &Settings, experiment: &Experiment) -> Outline {
 ///
 /// # Errors
 /// When the load generator cannot express the trial.
-pub fn example_commands(settings: &Settings, loadgen: &dyn LoadGenerator) -> Result<Vec<String>, LoadGenError> {
-    let Some(experiment) = settings.experiments.first() else { return Ok(Vec::new()) };
+pub fn example_commands(
+    settings: &Settings,
+    loadgen: &dyn LoadGenerator,
+) -> Result<Vec<String>, LoadGenError> {
+    let Some(experiment) = settings.experiments.first() else {
+        return Ok(Vec::new());
+    };
     let target = Target::unopened(settings);
-    let loadgen_spec = LoadGenSpec { name: loadgen.name().to_owned(), version: String::new(), options: Vec::new() };
+    let loadgen_spec = LoadGenSpec {
+        name: loadgen.name().to_owned(),
+        version: String::new(),
+        options: Vec::new(),
+    };
     let trials = Trials::new(settings, &target, loadgen_spec, PromptSource::Builtin);
-    let probe = Probe { rate: experiment.start, stage: 1, attempt: 0, pooled: false };
+    let probe = Probe {
+        rate: experiment.start,
+        stage: 1,
+        attempt: 0,
+        pooled: false,
+    };
     let dir = tempfile::tempdir()?;
     let commands = loadgen.prepare(&trials.job(&trials.spec(experiment, &probe)), dir.path())?;
     let shown = |argv: &[std::ffi::OsString]| {
-        let words: Vec<String> = argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-        words.join(" ").replace(&*dir.path().to_string_lossy(), "<staging folder>")
+        let words: Vec<String> = argv
+            .iter()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
+        words
+            .join(" ")
+            .replace(&*dir.path().to_string_lossy(), "<staging folder>")
     };
     Ok(commands.iter().map(|command| shown(&command.argv)).collect())
 }

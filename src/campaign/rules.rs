@@ -5,9 +5,9 @@ use crate::criterion::drift::Drift;
 use crate::criterion::plateau::Plateau;
 use crate::criterion::welch::Welch;
 use crate::search::{Search, Stages, StagesConfig, StagesLegacy};
+use crate::settings::{Evaluation, Experiment, ExperimentType, LoadGenChoice, SearchKind, Settings};
 use crate::workload::PromptSource;
 use crate::workload::prompts::{PromptError, digest_of_file};
-use crate::settings::{Evaluation, Experiment, ExperimentType, LoadGenChoice, SearchKind, Settings};
 
 /// Where the search of an experiment begins and when it ends.
 pub(super) fn config(settings: &Settings, experiment: &Experiment) -> StagesConfig {
@@ -33,12 +33,15 @@ pub(super) fn criterion(settings: &Settings) -> Box<dyn Criterion> {
     let (relative, absolute) = settings.plateau;
     let success = settings.success_rate_percent;
     match (settings.experiment_type, settings.search, settings.evaluation) {
-        (ExperimentType::Mit, SearchKind::StagesLegacy, _) => Box::new(Plateau::legacy(relative, absolute, success)),
-        (ExperimentType::Mit, SearchKind::Stages, _) => Box::new(Plateau::new(relative, absolute, success)),
-        (ExperimentType::Mst, _, Evaluation::Drift) => Box::new(Drift::new(success)),
-        (ExperimentType::Mst, _, Evaluation::Welch) => {
-            Box::new(Welch { filter_buffer_s: settings.filter_buffer_s, success_rate_percent: success })
+        (ExperimentType::Mit, SearchKind::StagesLegacy, _) => {
+            Box::new(Plateau::legacy(relative, absolute, success))
         }
+        (ExperimentType::Mit, SearchKind::Stages, _) => Box::new(Plateau::new(success)),
+        (ExperimentType::Mst, _, Evaluation::Drift) => Box::new(Drift::new(success)),
+        (ExperimentType::Mst, _, Evaluation::Welch) => Box::new(Welch {
+            filter_buffer_s: settings.filter_buffer_s,
+            success_rate_percent: success,
+        }),
     }
 }
 
@@ -60,16 +63,22 @@ pub(super) fn experiment_type(settings: &Settings) -> &'static str {
 
 /// Whether every request opens a new connection.
 pub(super) fn fresh_connections(settings: &Settings) -> bool {
-    matches!(settings.loadgen, LoadGenChoice::Native { fresh_connections: true })
+    matches!(
+        settings.loadgen,
+        LoadGenChoice::Native {
+            fresh_connections: true
+        }
+    )
 }
 
 /// The criterion whose ruling is shown beside: welch beside drift, drift beside all others.
 pub(super) fn other_criterion(settings: &Settings) -> Box<dyn Criterion> {
     let success = settings.success_rate_percent;
     match (settings.experiment_type, settings.evaluation) {
-        (ExperimentType::Mst, Evaluation::Drift) => {
-            Box::new(Welch { filter_buffer_s: settings.filter_buffer_s, success_rate_percent: success })
-        }
+        (ExperimentType::Mst, Evaluation::Drift) => Box::new(Welch {
+            filter_buffer_s: settings.filter_buffer_s,
+            success_rate_percent: success,
+        }),
         _ => Box::new(Drift::new(success)),
     }
 }
@@ -81,6 +90,8 @@ pub(super) fn other_criterion(settings: &Settings) -> Box<dyn Criterion> {
 pub fn prompt_source(settings: &Settings) -> Result<PromptSource, PromptError> {
     match &settings.prompts_file {
         None => Ok(PromptSource::Builtin),
-        Some(path) => Ok(PromptSource::File { digest: digest_of_file(path)? }),
+        Some(path) => Ok(PromptSource::File {
+            digest: digest_of_file(path)?,
+        }),
     }
 }

@@ -13,7 +13,10 @@ use crate::workload::{LengthClass, PromptSource, PromptSpec};
 
 /// Token ids that prompts are drawn from where the server takes ids: inside every vocabulary in use (the smallest has
 /// some 32,000), and above the special and byte tokens at its start.
-const TOKEN_IDS: PromptEncoding = PromptEncoding::TokenIds { low: 1_000, high: 30_000 };
+const TOKEN_IDS: PromptEncoding = PromptEncoding::TokenIds {
+    low: 1_000,
+    high: 30_000,
+};
 /// Lengths in words of the requests that text is calibrated with.
 const CALIBRATION_WORDS: [u32; 4] = [8, 40, 120, 240];
 
@@ -60,10 +63,17 @@ impl Target {
 
     /// What can be said without contacting anybody, for a dry run.
     pub fn unopened(settings: &Settings) -> Self {
-        let base_url = settings.url.clone().unwrap_or_else(|| "http://127.0.0.1:0".to_owned());
+        let base_url = settings
+            .url
+            .clone()
+            .unwrap_or_else(|| "http://127.0.0.1:0".to_owned());
         let model = settings.model.clone().unwrap_or_else(|| "model".to_owned());
         Self {
-            endpoint: Endpoint { base_url, api: settings.api, model },
+            endpoint: Endpoint {
+                base_url,
+                api: settings.api,
+                model,
+            },
             label: String::new(),
             encoding: TOKEN_IDS,
             notes: Vec::new(),
@@ -81,11 +91,21 @@ impl Target {
         let encoding = match settings.api {
             Api::Completions => TOKEN_IDS,
             // The embedded server counts a word as a token.
-            Api::Chat => PromptEncoding::Calibrated { overhead: 0.0, per_word: 1.0 },
+            Api::Chat => PromptEncoding::Calibrated {
+                overhead: 0.0,
+                per_word: 1.0,
+            },
         };
         Ok(Self {
-            endpoint: Endpoint { base_url: server.base_url(), api: settings.api, model },
-            label: settings.target_label.clone().unwrap_or_else(|| server.label().to_owned()),
+            endpoint: Endpoint {
+                base_url: server.base_url(),
+                api: settings.api,
+                model,
+            },
+            label: settings
+                .target_label
+                .clone()
+                .unwrap_or_else(|| server.label().to_owned()),
             encoding,
             notes: vec![format!("the embedded server answers at {}", server.base_url())],
             key: None,
@@ -102,19 +122,29 @@ impl Target {
         let model = match &settings.model {
             Some(model) => {
                 if !models.contains(model) {
-                    notes.push(format!("MODEL={model} is not among those that {url} lists: {}", models.join(", ")));
+                    notes.push(format!(
+                        "MODEL={model} is not among those that {url} lists: {}",
+                        models.join(", ")
+                    ));
                 }
                 model.clone()
             }
             None => {
                 if models.len() > 1 {
-                    notes.push(format!("{url} lists {}; the first is used, set MODEL for another", models.join(", ")));
+                    notes.push(format!(
+                        "{url} lists {}; the first is used, set MODEL for another",
+                        models.join(", ")
+                    ));
                 }
                 models.into_iter().next().unwrap_or_default()
             }
         };
         let mut target = Self {
-            endpoint: Endpoint { base_url: url.to_owned(), api: settings.api, model },
+            endpoint: Endpoint {
+                base_url: url.to_owned(),
+                api: settings.api,
+                model,
+            },
             label: settings.target_label.clone().unwrap_or_else(|| url.to_owned()),
             encoding: TOKEN_IDS,
             notes,
@@ -134,9 +164,15 @@ impl Target {
     /// Sends a few texts and reads how many tokens the server counts in them.
     fn calibrate(&mut self) -> Result<PromptEncoding, TargetError> {
         let texts = PromptFactory::new(
-            &PromptSpec { source: PromptSource::Builtin, unique_prefix: true },
+            &PromptSpec {
+                source: PromptSource::Builtin,
+                unique_prefix: true,
+            },
             &[],
-            &PromptEncoding::Calibrated { overhead: 0.0, per_word: 1.0 },
+            &PromptEncoding::Calibrated {
+                overhead: 0.0,
+                per_word: 1.0,
+            },
             None,
         )?;
         let Endpoint { base_url, api, model } = &self.endpoint;
@@ -144,7 +180,8 @@ impl Target {
         let mut samples = Vec::new();
         for (salt, words) in CALIBRATION_WORDS.into_iter().enumerate() {
             let text = texts.probe(words as usize, salt as u64);
-            if let Some(tokens) = usage::prompt_tokens(base_url, api.path(), model, &text, key, self.timeout)? {
+            if let Some(tokens) = usage::prompt_tokens(base_url, api.path(), model, &text, key, self.timeout)?
+            {
                 samples.push((words, tokens));
             }
         }
@@ -154,7 +191,10 @@ impl Target {
                  (give a TOKENIZER for exact ones)"
                     .to_owned(),
             );
-            return Ok(PromptEncoding::Calibrated { overhead: 0.0, per_word: 1.33 });
+            return Ok(PromptEncoding::Calibrated {
+                overhead: 0.0,
+                per_word: 1.33,
+            });
         }
         let (overhead, per_word) = prompts::calibrate(&samples);
         self.notes.push(format!(
@@ -168,8 +208,12 @@ impl Target {
     /// # Errors
     /// The trouble in words.
     pub fn alive(&self) -> Result<(), String> {
-        discover::health(&self.endpoint.base_url, self.key.as_ref().map(Secret::expose), self.timeout)
-            .map_err(|e| e.to_string())
+        discover::health(
+            &self.endpoint.base_url,
+            self.key.as_ref().map(Secret::expose),
+            self.timeout,
+        )
+        .map_err(|e| e.to_string())
     }
 
     /// The true capacity, where the target is the embedded server.

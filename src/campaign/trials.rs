@@ -17,14 +17,26 @@ pub struct Trials<'a> {
 
 impl<'a> Trials<'a> {
     /// The trials of these settings on this target.
-    pub fn new(settings: &'a Settings, target: &'a Target, mut loadgen: LoadGenSpec, prompts: PromptSource) -> Self {
+    pub fn new(
+        settings: &'a Settings,
+        target: &'a Target,
+        mut loadgen: LoadGenSpec,
+        prompts: PromptSource,
+    ) -> Self {
         let encoding = match target.encoding {
             PromptEncoding::TokenIds { .. } => "token-ids",
             PromptEncoding::Tokenizer { .. } => "tokenizer",
             PromptEncoding::Calibrated { .. } => "calibrated",
         };
-        loadgen.options.push(("prompt_encoding".to_owned(), encoding.to_owned()));
-        Self { settings, target, loadgen, prompts }
+        loadgen
+            .options
+            .push(("prompt_encoding".to_owned(), encoding.to_owned()));
+        Self {
+            settings,
+            target,
+            loadgen,
+            prompts,
+        }
     }
 
     /// The trial that a probe asks for. Its seed depends on what is asked, not on what was run before.
@@ -47,7 +59,10 @@ impl<'a> Trials<'a> {
             rate: probe.rate,
             duration_s: self.settings.duration.as_secs_f64(),
             loadgen: self.loadgen.clone(),
-            seed: seeds::derive(self.settings.seed, &[&experiment.name, &rate, &probe.attempt.to_string()]),
+            seed: seeds::derive(
+                self.settings.seed,
+                &[&experiment.name, &rate, &probe.attempt.to_string()],
+            ),
             attempt: probe.attempt,
         }
     }

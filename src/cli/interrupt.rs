@@ -22,7 +22,11 @@ impl Interrupt {
         let seen = Self::default();
         let again = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM, SIGUSR1] {
-            let exit = if signal == SIGINT { Exit::Interrupted } else { Exit::Terminated };
+            let exit = if signal == SIGINT {
+                Exit::Interrupted
+            } else {
+                Exit::Terminated
+            };
             // Registered before the flag that it waits for, so that it acts on the second signal only.
             flag::register_conditional_shutdown(signal, exit as i32, Arc::clone(&again))?;
             flag::register(signal, Arc::clone(&again))?;
@@ -38,6 +42,10 @@ impl Interrupt {
 
     /// The exit code of the signal that came.
     pub(crate) fn exit(&self) -> Exit {
-        if self.0.load(Ordering::Relaxed) == SIGINT as usize { Exit::Interrupted } else { Exit::Terminated }
+        if self.0.load(Ordering::Relaxed) == SIGINT as usize {
+            Exit::Interrupted
+        } else {
+            Exit::Terminated
+        }
     }
 }

@@ -2,8 +2,8 @@
 
 mod config;
 mod evaluate;
-mod interrupt;
 pub mod exit;
+mod interrupt;
 mod meta;
 mod mix;
 mod process;

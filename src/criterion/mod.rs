@@ -90,6 +90,20 @@ pub trait Criterion: Send {
     /// Judges a finished trial.
     fn judge(&self, measurement: &Measurement, earlier: &Earlier<'_>) -> Verdict;
 
+    /// What is kept of a trial for [`Earlier::history`]: its good answers per minute of the offered window.
+    fn throughput(&self, measurement: &Measurement) -> Throughput {
+        let good = measurement.backlog().good.last().copied().unwrap_or(0);
+        Throughput {
+            asked: measurement.asked,
+            responded_per_minute: 60.0 * f64::from(good) / measurement.offered_s.max(f64::MIN_POSITIVE),
+        }
+    }
+
+    /// Whether [`Earlier::history`] is empty in stage 2 of a search, as the older plateau rule has it.
+    fn forgets_in_stage_two(&self) -> bool {
+        false
+    }
+
     /// Whether a trial that was ended early has to be measured again before this criterion can judge it.
     fn needs_full_length(&self) -> bool {
         false

@@ -41,35 +41,12 @@ impl Plateau {
     /// The older rule: with `h` the medians of responses a minute of all trials so far, `d1 = h[-2] - h[-3]` and
     /// `d2 = h[-1] - h[-2]`, a trial fails when `d2 < 0` or `|d2| <= max(|d1| * relative, absolute)`.
     ///
-    /// The older program asked this in stage 1 of its search only. A criterion does not know stages: in stage 2 the driver
-    /// hands in no history, fewer than three medians decide nothing, and every trial passes, as it did.
+    /// The older program asked this in stage 1 of its search only: [`Criterion::forgets_in_stage_two`] tells the driver to hand
+    /// in no history there, fewer than three medians decide nothing, and every trial passes, as it did.
     pub fn legacy(relative: f64, absolute: f64, success_rate_percent: f64) -> Self {
         Self {
             rule: Rule::Differences { relative, absolute },
             success_rate_percent,
-        }
-    }
-
-    /// What the driver keeps of a trial for [`Earlier::history`], in the measure of this rule: the median of the responses in a
-    /// calendar minute for the older one, else good completions over the settled part of the trial.
-    pub fn throughput(&self, measurement: &Measurement) -> Throughput {
-        let offered = measurement.offered().as_per_minute();
-        let served = match self.rule {
-            Rule::Served { .. } => {
-                let estimate = DriftEstimate::of(&measurement.backlog());
-                let whole = || 60.0 * good_within(measurement) / measurement.offered_s.max(f64::MIN_POSITIVE);
-                estimate.map_or_else(whole, |e| offered * (1.0 - served_shortfall(&e).value))
-            }
-            Rule::Differences { .. } => {
-                let responses = measurement.responses();
-                let seconds: Vec<i64> = responses.iter().map(Response::received_s).collect();
-                // Without responses the older driver took what it had sent.
-                responded_per_minute_median(&seconds).unwrap_or(offered)
-            }
-        };
-        Throughput {
-            asked: measurement.asked,
-            responded_per_minute: served,
         }
     }
 
@@ -157,6 +134,33 @@ fn flattened(medians: &[f64], relative: f64, absolute: f64) -> Option<String> {
 impl Criterion for Plateau {
     fn name(&self) -> &'static str {
         "plateau"
+    }
+
+    /// What the driver keeps of a trial for [`Earlier::history`], in the measure of this rule: the median of the responses in a
+    /// calendar minute for the older one, else good completions over the settled part of the trial.
+    fn throughput(&self, measurement: &Measurement) -> Throughput {
+        let offered = measurement.offered().as_per_minute();
+        let served = match self.rule {
+            Rule::Served { .. } => {
+                let estimate = DriftEstimate::of(&measurement.backlog());
+                let whole = || 60.0 * good_within(measurement) / measurement.offered_s.max(f64::MIN_POSITIVE);
+                estimate.map_or_else(whole, |e| offered * (1.0 - served_shortfall(&e).value))
+            }
+            Rule::Differences { .. } => {
+                let responses = measurement.responses();
+                let seconds: Vec<i64> = responses.iter().map(Response::received_s).collect();
+                // Without responses the older driver took what it had sent.
+                responded_per_minute_median(&seconds).unwrap_or(offered)
+            }
+        };
+        Throughput {
+            asked: measurement.asked,
+            responded_per_minute: served,
+        }
+    }
+
+    fn forgets_in_stage_two(&self) -> bool {
+        matches!(self.rule, Rule::Differences { .. })
     }
 
     fn judge(&self, measurement: &Measurement, earlier: &Earlier<'_>) -> Verdict {

@@ -40,6 +40,10 @@ impl Criterion for Welch {
         "welch"
     }
 
+    fn needs_full_length(&self) -> bool {
+        true
+    }
+
     /// Never unsure, but for a void trial and for one that was stopped early, whose halves are not those of the rule.
     fn judge(&self, measurement: &Measurement, _earlier: &Earlier<'_>) -> Verdict {
         let report = self.report(measurement);

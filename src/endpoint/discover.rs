@@ -101,7 +101,11 @@ fn ask(
         })?;
     let exchange = async {
         let mut connection = connector.connect().await.map_err(|e| connect_error(url, &e))?;
-        let method = if document.is_some() { Method::POST } else { Method::GET };
+        let method = if document.is_some() {
+            Method::POST
+        } else {
+            Method::GET
+        };
         let mut request = Request::builder()
             .method(method)
             .uri(url.path(path))
@@ -113,7 +117,9 @@ fn ask(
             request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
         }
         let request = request
-            .body(Full::new(document.map_or_else(Bytes::new, |d| d.to_string().into())))
+            .body(Full::new(
+                document.map_or_else(Bytes::new, |d| d.to_string().into()),
+            ))
             .map_err(|_| EndpointError::Unreachable {
                 url: address.clone(),
                 why: "the key or the URL has characters that HTTP does not allow".to_owned(),

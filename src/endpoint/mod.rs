@@ -1,9 +1,9 @@
 //! The HTTP side: model discovery and health of a real endpoint, and the embedded simulated endpoint.
 
-pub mod embedded;
 pub mod clock;
 pub mod connection;
 pub mod discover;
+pub mod embedded;
 mod error;
 mod socket;
 mod tls;

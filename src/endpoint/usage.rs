@@ -31,5 +31,8 @@ pub fn prompt_tokens(
         url: address,
         why: format!("expected a completion, found: {}", super::said(&body)),
     })?;
-    Ok(answer.pointer("/usage/prompt_tokens").and_then(Value::as_u64).map(|n| n as u32))
+    Ok(answer
+        .pointer("/usage/prompt_tokens")
+        .and_then(Value::as_u64)
+        .map(|n| n as u32))
 }

@@ -170,6 +170,11 @@ pub trait LoadGenerator: Send {
     /// When the trial cannot be expressed for this program, or `dir` cannot be written.
     fn prepare(&self, job: &TrialJob, dir: &Path) -> Result<Vec<Command>, LoadGenError>;
 
+    /// Whether its output may be whole although it ended with this status; then [`LoadGenerator::read`] decides.
+    fn may_end_with(&self, _code: i32) -> bool {
+        false
+    }
+
     /// Follows a trial that runs in `dir`.
     fn follow(&self, _job: &TrialJob, _dir: &Path) -> Option<Box<dyn ProgressReader>> {
         None

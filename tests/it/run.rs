@@ -36,7 +36,11 @@ impl Workspace {
 
     fn run(&self, arguments: &[&str]) -> Command {
         let mut command = mst();
-        command.current_dir(self.path()).arg("run").args(arguments).stdin(Stdio::null());
+        command
+            .current_dir(self.path())
+            .arg("run")
+            .args(arguments)
+            .stdin(Stdio::null());
         command
     }
 
@@ -58,7 +62,10 @@ impl Workspace {
             let folder = entry.unwrap().path();
             if let Ok(text) = std::fs::read(folder.join("trial.json")) {
                 let manifest: Value = serde_json::from_slice(&text).unwrap();
-                found.entry(manifest["id"].as_str().unwrap().to_owned()).or_default().push(folder);
+                found
+                    .entry(manifest["id"].as_str().unwrap().to_owned())
+                    .or_default()
+                    .push(folder);
             }
         }
         found
@@ -74,20 +81,41 @@ fn kill(child: &mut Child) {
 fn a_search_ends_with_its_bracket_and_files() {
     let space = Workspace::scripted("");
     let (output, answer) = space.answer(&[]);
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let row = &answer[0];
     assert_eq!(row["pair"], "8_8");
     assert_eq!(row["status"], "bracketed");
-    let (low, high) =
-        (row["interval_per_minute"][0].as_f64().unwrap(), row["interval_per_minute"][1].as_f64().unwrap());
+    let (low, high) = (
+        row["interval_per_minute"][0].as_f64().unwrap(),
+        row["interval_per_minute"][1].as_f64().unwrap(),
+    );
     assert_eq!(row["mst_per_minute"].as_f64(), Some(low));
     // The margin of the criterion is one percent of the load.
-    assert!(low >= 960.0 && high <= 1060.0 && high - low <= 0.02 * high, "{low} to {high}");
+    assert!(
+        low >= 960.0 && high <= 1060.0 && high - low <= 0.02 * high,
+        "{low} to {high}"
+    );
     assert!(row["trials"].as_u64().unwrap() > 5);
     for (id, folders) in space.trials("8_8") {
         assert_eq!(folders.len(), 1, "{id}");
-        for file in ["trial.json", "verdict.json", "results.csv", "output.csv", "first_half.csv", "second_half.csv"] {
-            assert!(folders[0].join(file).is_file(), "{file} in {}", folders[0].display());
+        for file in [
+            "trial.json",
+            "verdict.json",
+            "results.csv",
+            "output.csv",
+            "first_half.csv",
+            "second_half.csv",
+        ] {
+            assert!(
+                folders[0].join(file).is_file(),
+                "{file} in {}",
+                folders[0].display()
+            );
         }
     }
     assert!(!space.path().join("requests/8_8/.lease").exists());
@@ -95,8 +123,14 @@ fn a_search_ends_with_its_bracket_and_files() {
         .iter()
         .filter(|p| {
             let mut rows = csv::Reader::from_path(p).unwrap();
-            let at = rows.headers().unwrap().iter().position(|h| h == "FINISHED").unwrap();
-            rows.records().any(|r| r.unwrap()[at].eq_ignore_ascii_case("true"))
+            let at = rows
+                .headers()
+                .unwrap()
+                .iter()
+                .position(|h| h == "FINISHED")
+                .unwrap();
+            rows.records()
+                .any(|r| r.unwrap()[at].eq_ignore_ascii_case("true"))
         })
         .count();
     assert_eq!(finished, 1, "one row carries the answer");
@@ -132,7 +166,12 @@ fn a_killed_search_resumes_to_the_same_answer() {
         let mut at = 0.1 + 0.618 * f64::from(run);
         loop {
             at = (at + 0.382).fract();
-            let mut child = space.run(&[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            let mut child = space
+                .run(&[])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
             let deadline = Instant::now() + took.mul_f64(0.05 + 0.4 * at);
             let mut ended = false;
             while Instant::now() < deadline && !ended {
@@ -148,20 +187,36 @@ fn a_killed_search_resumes_to_the_same_answer() {
         }
         assert_eq!(space.capacity("8_8"), expected, "run {run} after {kills} kills");
         for (id, folders) in space.trials("8_8") {
-            assert_eq!(folders.len(), 1, "trial {id} was measured more than once: {folders:?}");
+            assert_eq!(
+                folders.len(),
+                1,
+                "trial {id} was measured more than once: {folders:?}"
+            );
         }
         assert_eq!(space.trials("8_8").len(), whole.trials("8_8").len());
         let staged = walk(&space.path().join("requests/.staging"), "trial.json");
-        assert!(staged.is_empty() || !space.path().join("requests/.staging").exists(), "{staged:?}");
+        assert!(
+            staged.is_empty() || !space.path().join("requests/.staging").exists(),
+            "{staged:?}"
+        );
     }
 }
 
 #[test]
 fn an_interrupt_ends_cleanly_and_can_be_resumed() {
     let space = Workspace::scripted("");
-    let mut child = space.run(&[]).env("SCRIPTED_SLEEP", "30").stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = space
+        .run(&[])
+        .env("SCRIPTED_SLEEP", "30")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     wait_for(|| space.path().join("requests/.staging/8_8").exists());
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::SIGINT).unwrap();
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(child.id() as i32),
+        nix::sys::signal::SIGINT,
+    )
+    .unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(!space.path().join("requests/8_8/.lease").exists());
     let (output, _) = space.answer(&[]);
@@ -171,15 +226,26 @@ fn an_interrupt_ends_cleanly_and_can_be_resumed() {
 #[test]
 fn two_drivers_on_one_pair_do_not_meet() {
     let space = Workspace::scripted("");
-    let mut first = space.run(&[]).env("SCRIPTED_SLEEP", "30").stderr(Stdio::null()).spawn().unwrap();
+    let mut first = space
+        .run(&[])
+        .env("SCRIPTED_SLEEP", "30")
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     wait_for(|| space.path().join("requests/8_8/.lease").exists());
     let second = space.run(&[]).output().unwrap();
     assert_ne!(second.status.code(), Some(0));
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
-    assert!(said.contains(&format!("in use by process {}", first.id())), "{said}");
+    assert!(
+        said.contains(&format!("in use by process {}", first.id())),
+        "{said}"
+    );
     // Another pair of the same root is nobody's.
     let (other, answer) = space.answer(&["--tokens", "8:9"]);
-    assert_eq!((other.status.code(), answer[0]["pair"].as_str()), (Some(0), Some("8_9")));
+    assert_eq!(
+        (other.status.code(), answer[0]["pair"].as_str()),
+        (Some(0), Some("8_9"))
+    );
     kill(&mut first);
     let (resumed, _) = space.answer(&[]);
     assert_eq!(resumed.status.code(), Some(0));
@@ -191,7 +257,10 @@ fn trouble_with_the_load_generator_is_never_a_verdict() {
     let output = space.run(&[]).output().unwrap();
     assert_eq!(output.status.code(), Some(10));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("out of luck") && said.contains("status 3"), "{said}");
+    assert!(
+        said.contains("out of luck") && said.contains("status 3"),
+        "{said}"
+    );
     assert!(space.trials("8_8").is_empty());
     assert!(walk(&space.path().join("requests"), "verdict.json").is_empty());
 }
@@ -202,14 +271,21 @@ fn a_dry_run_touches_nothing() {
     let output = space.run(&["--dry-run"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.contains("8_8: 100, 200, 400") && said.contains("at most 40 trials"), "{said}");
+    assert!(
+        said.contains("8_8: 100, 200, 400") && said.contains("at most 40 trials"),
+        "{said}"
+    );
     assert!(said.contains("scripted.sh"), "{said}");
     assert!(!space.path().join("requests").exists());
 }
 
 #[test]
 fn an_endpoint_that_is_not_there_is_told_before_the_first_trial() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let dir = tempfile::tempdir().unwrap();
     let output = mst()
         .current_dir(dir.path())
@@ -217,7 +293,10 @@ fn an_endpoint_that_is_not_there_is_told_before_the_first_trial() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(12));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("refused"), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("refused"),
+        "{output:?}"
+    );
 }
 
 #[test]
@@ -225,7 +304,17 @@ fn the_embedded_server_is_measured_to_within_ten_percent() {
     let dir = tempfile::tempdir().unwrap();
     let output = mst()
         .current_dir(dir.path())
-        .args(["run", "--format", "json", "--tokens", "32:16", "--set", "DURATION=5s", "--set", "REQ_MIN_START=3000"])
+        .args([
+            "run",
+            "--format",
+            "json",
+            "--tokens",
+            "32:16",
+            "--set",
+            "DURATION=5s",
+            "--set",
+            "REQ_MIN_START=3000",
+        ])
         .output()
         .unwrap();
     let code = output.status.code();
@@ -236,7 +325,10 @@ fn the_embedded_server_is_measured_to_within_ten_percent() {
         answer[0]["mst_per_minute"].as_f64().unwrap(),
         answer[0]["true_capacity_per_minute"].as_f64().unwrap(),
     );
-    assert!((found / truth - 1.0).abs() < 0.1, "{found} against {truth}\n{said}");
+    assert!(
+        (found / truth - 1.0).abs() < 0.1,
+        "{found} against {truth}\n{said}"
+    );
 }
 
 fn wait_for(mut ready: impl FnMut() -> bool) {

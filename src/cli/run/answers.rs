@@ -66,7 +66,14 @@ fn table(rows: &[Row<'_>]) -> Table {
     let with_truth = rows.iter().any(|r| r.true_capacity_per_minute.is_some());
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    let mut header = vec!["pair (in_out)", "MST req/min", "interval", "status", "trials", "load min"];
+    let mut header = vec![
+        "pair (in_out)",
+        "MST req/min",
+        "interval",
+        "status",
+        "trials",
+        "load min",
+    ];
     if with_truth {
         header.extend(["true capacity", "error"]);
     }
@@ -76,14 +83,19 @@ fn table(rows: &[Row<'_>]) -> Table {
         let [low, high] = row.interval_per_minute;
         let mut cells = vec![
             row.pair.to_owned(),
-            row.mst_per_minute.map_or("none found".to_owned(), |v| Plain(v).to_string()),
+            row.mst_per_minute
+                .map_or("none found".to_owned(), |v| Plain(v).to_string()),
             format!("{} to {}", text(low), text(high)),
-            serde_json::to_value(row.status).map_or_else(|_| String::new(), |v| v.as_str().unwrap_or("").to_owned()),
+            serde_json::to_value(row.status)
+                .map_or_else(|_| String::new(), |v| v.as_str().unwrap_or("").to_owned()),
             row.trials.to_string(),
             format!("{:.1}", row.load_seconds / 60.0),
         ];
         if with_truth {
-            let error = row.mst_per_minute.zip(row.true_capacity_per_minute).map(|(m, t)| 100.0 * (m - t) / t);
+            let error = row
+                .mst_per_minute
+                .zip(row.true_capacity_per_minute)
+                .map(|(m, t)| 100.0 * (m - t) / t);
             cells.push(text(row.true_capacity_per_minute));
             cells.push(error.map_or("-".to_owned(), |e| format!("{e:+.1} %")));
         }

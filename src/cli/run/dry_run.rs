@@ -12,16 +12,27 @@ use crate::units::Plain;
 
 /// Prints the outline of every pair and the commands of its first trial.
 pub(super) fn print(settings: &Settings, loadgen: &dyn LoadGenerator, format: Format) -> Outcome {
-    let outlines: Vec<Outline> = settings.experiments.iter().map(|e| campaign::outline(settings, e)).collect();
+    let outlines: Vec<Outline> = settings
+        .experiments
+        .iter()
+        .map(|e| campaign::outline(settings, e))
+        .collect();
     let commands = campaign::example_commands(settings, loadgen)?;
     let mut out = std::io::stdout().lock();
     if format == Format::Json {
-        serde_json::to_writer_pretty(&mut out, &serde_json::json!({ "pairs": outlines, "commands": commands }))?;
+        serde_json::to_writer_pretty(
+            &mut out,
+            &serde_json::json!({ "pairs": outlines, "commands": commands }),
+        )?;
         writeln!(out)?;
         return Ok(Exit::Done);
     }
     for pair in &outlines {
-        let ramp: Vec<String> = pair.ramp.iter().map(|r| Plain(r.as_per_minute()).to_string()).collect();
+        let ramp: Vec<String> = pair
+            .ramp
+            .iter()
+            .map(|r| Plain(r.as_per_minute()).to_string())
+            .collect();
         writeln!(
             out,
             "{}: {}, … req/min, {}; at most {} trials, {:.1} hours",
@@ -34,11 +45,18 @@ pub(super) fn print(settings: &Settings, loadgen: &dyn LoadGenerator, format: Fo
     }
     let hours: f64 = outlines.iter().map(|o| o.most_hours).sum();
     let trials: u32 = outlines.iter().map(|o| o.most_trials).sum();
-    writeln!(out, "At most {trials} trials and {hours:.1} hours in all; trials that are decided early are shorter.")?;
+    writeln!(
+        out,
+        "At most {trials} trials and {hours:.1} hours in all; trials that are decided early are shorter."
+    )?;
     writeln!(out, "A trial runs:")?;
     for command in &commands {
         writeln!(out, "  {command}")?;
     }
-    writeln!(out, "Results go to {}", Path::new(&settings.results_dir).display())?;
+    writeln!(
+        out,
+        "Results go to {}",
+        Path::new(&settings.results_dir).display()
+    )?;
     Ok(Exit::Done)
 }

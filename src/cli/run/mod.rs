@@ -125,7 +125,9 @@ fn run_pairs(
                 if everybodys {
                     return (answers, Some(Failure::new(exit, error)));
                 }
-                observer.see(&Event::Note { text: format!("{error:#}") });
+                observer.see(&Event::Note {
+                    text: format!("{error:#}"),
+                });
                 failure = Some(Failure::new(exit, error));
             }
         }
@@ -137,9 +139,10 @@ fn run_pairs(
 fn exit_of(error: &TrialError) -> Exit {
     match error {
         TrialError::Endpoint(_) => Exit::Unreachable,
-        TrialError::LoadGen(_) | TrialError::Executor(_) | TrialError::Exit { .. } | TrialError::ClientTooSlow(_) => {
-            Exit::LoadGenerator
-        }
+        TrialError::LoadGen(_)
+        | TrialError::Executor(_)
+        | TrialError::Exit { .. }
+        | TrialError::ClientTooSlow(_) => Exit::LoadGenerator,
         TrialError::Store(_) | TrialError::Lease(_) | TrialError::Interrupted => Exit::Unexpected,
     }
 }

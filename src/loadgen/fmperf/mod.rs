@@ -187,6 +187,11 @@ impl LoadGenerator for Fmperf {
         Ok(commands)
     }
 
+    /// Its summary fails where there is no event, after the results were written.
+    fn may_end_with(&self, code: i32) -> bool {
+        code == 1
+    }
+
     /// Reads `results.json`, which may have been written although fmperf's exit code is not 0: its own summary fails
     /// where there is no event. Removes the workers' files, which hold the same again.
     fn read(&self, job: &TrialJob, dir: &Path) -> Result<Measurement, LoadGenError> {
