@@ -85,13 +85,13 @@ struct Job {
 /// Runs the verb.
 #[expect(clippy::needless_pass_by_value, reason = "every verb is given its arguments")]
 pub(crate) fn run(args: Args) -> Outcome {
-    let jobs = plan(&args)?;
+    let mut failures = Vec::new();
+    let jobs = plan(&args, &mut failures)?;
     let options = ProcessOptions {
         layout: args.layout.into(),
         filter_buffer_s: args.filter_buffer,
     };
     let mut entries = Vec::new();
-    let mut failures = Vec::new();
     let (mut written, mut unchanged, mut skipped) = (0, 0, 0);
     for job in &jobs {
         let result = process_trial(&job.trial, &job.out, &options);
@@ -126,16 +126,17 @@ pub(crate) fn run(args: Args) -> Outcome {
     })
 }
 
-/// Every trial below the paths, and where its files go.
-fn plan(args: &Args) -> Result<Vec<Job>, Failure> {
+/// Every trial below the paths, and where its files go; places that cannot be looked into are told to `failures`.
+fn plan(args: &Args, failures: &mut Vec<String>) -> Result<Vec<Job>, Failure> {
     let mut jobs: Vec<Job> = Vec::new();
     for path in &args.paths {
-        let trials = find_trials(std::slice::from_ref(path)).map_err(Failure::input)?;
-        if trials.is_empty() {
+        let found = find_trials(std::slice::from_ref(path)).map_err(Failure::input)?;
+        failures.extend(found.problems.iter().map(ToString::to_string));
+        if found.trials.is_empty() {
             let why = anyhow!("{}: there is no trial folder at or below it", path.display());
             return Err(Failure::input(why));
         }
-        for trial in trials {
+        for trial in found.trials {
             let out = match &args.out {
                 Some(out) if args.paths.len() > 1 => mirrored(path, &trial, &out.join(own_name(path)?)),
                 Some(out) => mirrored(path, &trial, out),

@@ -5,7 +5,28 @@ use std::path::Path;
 use crate::units::{TokenPair, TokenRange};
 use crate::workload::LengthClass;
 
-use super::tables::range;
+use super::tables::{Layout, Short, range};
+
+/// The name of the folder that holds the trials of a workload, as a layout spells it.
+///
+/// The older forms write both ends of a range always; March 2026 has one name for all mixes, and the form before has no
+/// mixes, so that they take the newest name.
+pub fn folder_name(classes: &[LengthClass], layout: Layout) -> String {
+    let both = |class: &LengthClass| {
+        let (i, o) = (class.pair.input, class.pair.output);
+        format!("{}-{}_{}-{}", i.min, i.max, o.min, o.max)
+    };
+    match (classes, layout) {
+        ([only], Layout::Mst | Layout::Doc) => only.pair.folder_name(),
+        ([only], Layout::Latest | Layout::New) => both(only),
+        (_, Layout::New) => "additive_experiment".to_owned(),
+        (mix, Layout::Mst | Layout::Latest | Layout::Doc) => {
+            let class = |c: &LengthClass| format!("{}@{}", both(c), Short(c.share));
+            let classes: Vec<String> = mix.iter().map(class).collect();
+            format!("mix_{}", classes.join("+"))
+        }
+    }
+}
 
 /// What the name of a folder says about its workload.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,6 +98,26 @@ fn class(text: &str) -> Option<LengthClass> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_read_again() {
+        for layout in [Layout::Mst, Layout::Latest, Layout::New, Layout::Doc] {
+            for name in [
+                "16_32",
+                "100-200_0-100",
+                "mix_1-100_1-100@0.5+300-600_100-300@0.5",
+            ] {
+                let classes = FolderName::parse(name).unwrap().classes();
+                let again = FolderName::parse(&folder_name(&classes, layout)).unwrap();
+                if again != FolderName::Additive {
+                    assert_eq!(again.classes(), classes, "{name} {layout:?}");
+                }
+            }
+        }
+        let classes = FolderName::parse("16_32").unwrap().classes();
+        assert_eq!(folder_name(&classes, Layout::New), "16-16_32-32");
+        assert_eq!(folder_name(&classes, Layout::Doc), "16_32");
+    }
 
     #[test]
     fn every_generation_of_names() {

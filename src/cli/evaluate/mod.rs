@@ -106,8 +106,11 @@ fn percent(text: &str) -> Result<f64, String> {
 /// Runs the verb.
 #[expect(clippy::needless_pass_by_value, reason = "every verb is given its arguments")]
 pub(crate) fn run(args: Args) -> Outcome {
-    let trials = find_trials(&args.paths).map_err(Failure::input)?;
-    if trials.is_empty() {
+    let found = find_trials(&args.paths).map_err(Failure::input)?;
+    for problem in &found.problems {
+        eprintln!("failed: {problem}");
+    }
+    if found.trials.is_empty() {
         let paths: Vec<String> = args.paths.iter().map(|p| p.display().to_string()).collect();
         let why = anyhow!(
             "{}: there is no trial folder at or below it: none with results.json(.gz), requests.jsonl.zst, output.csv \
@@ -128,7 +131,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         both: args.format == Format::Human,
     };
     let mut entries = Vec::new();
-    for path in &trials {
+    for path in &found.trials {
         entries.push(match open_trial(path, &overrides) {
             Ok(trial) => judge.entry(&trial),
             Err(error) => {
@@ -146,7 +149,7 @@ pub(crate) fn run(args: Args) -> Outcome {
             }
         }
     }
-    let failed = entries.iter().any(|e| e.error.is_some());
+    let failed = !found.problems.is_empty() || entries.iter().any(|e| e.error.is_some());
     Ok(if failed { Exit::Input } else { Exit::Done })
 }
 

@@ -24,13 +24,22 @@ fn is_trial(dir: &Path) -> bool {
         || (has("first_half.csv") && has("second_half.csv"))
 }
 
-/// All trial folders at or below `paths`, sorted, each once. A path to a file stands for itself. Hidden folders
-/// (`.staging`, `.runs`) are left out.
+/// What was found below some paths.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Folders of trials and files that were named, sorted, each once.
+    pub trials: Vec<PathBuf>,
+    /// Places that could not be looked into: no permission, a link to nowhere, a loop of links.
+    pub problems: Vec<FolderError>,
+}
+
+/// Finds all trial folders at or below `paths`. A path to a file stands for itself. Hidden folders (`.staging`, `.runs`)
+/// are left out; links are followed.
 ///
 /// # Errors
-/// When a path does not exist or cannot be looked into.
-pub fn find_trials(paths: &[PathBuf]) -> Result<Vec<PathBuf>, FolderError> {
-    let mut found = Vec::new();
+/// When one of `paths` itself does not exist or cannot be looked into.
+pub fn find_trials(paths: &[PathBuf]) -> Result<Found, FolderError> {
+    let mut found = Found::default();
     for path in paths {
         let hidden = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with('.');
         let walk = WalkDir::new(path)
@@ -38,17 +47,28 @@ pub fn find_trials(paths: &[PathBuf]) -> Result<Vec<PathBuf>, FolderError> {
             .into_iter()
             .filter_entry(|e| e.depth() == 0 || !(e.file_type().is_dir() && hidden(e.file_name())));
         for entry in walk {
-            let entry = entry.map_err(|error| FolderError::Io {
-                path: error.path().unwrap_or(path).to_owned(),
-                source: error.into(),
-            })?;
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    let depth = error.depth();
+                    let problem = FolderError::Io {
+                        path: error.path().unwrap_or(path).to_owned(),
+                        source: error.into(),
+                    };
+                    if depth == 0 {
+                        return Err(problem);
+                    }
+                    found.problems.push(problem);
+                    continue;
+                }
+            };
             let named_file = entry.depth() == 0 && entry.file_type().is_file();
             if named_file || (entry.file_type().is_dir() && is_trial(entry.path())) {
-                found.push(entry.into_path());
+                found.trials.push(entry.into_path());
             }
         }
     }
-    found.sort();
-    found.dedup();
+    found.trials.sort();
+    found.trials.dedup();
     Ok(found)
 }

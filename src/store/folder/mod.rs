@@ -3,7 +3,7 @@
 mod find;
 mod read;
 
-pub use find::{events_file, find_trials};
+pub use find::{Found, events_file, find_trials};
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -195,6 +195,26 @@ fn a_bad_folder_does_not_hide_the_good_ones() {
 }
 
 #[test]
+fn a_place_that_cannot_be_looked_into_is_told_and_passed_by() {
+    let root = tempfile::tempdir().unwrap();
+    copy(
+        "sus_300_60s",
+        &[("results.json.gz", "results.json.gz")],
+        &root.path().join("good"),
+    );
+    std::os::unix::fs::symlink("nowhere", root.path().join("dangling")).unwrap();
+    std::os::unix::fs::symlink("..", root.path().join("good/loop")).unwrap();
+    for verb in ["evaluate", "process"] {
+        let output = run(verb, &["--format", "json"], &[root.path()]);
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3));
+        assert!(err.contains("dangling") && err.contains("loop"), "{err}");
+        let entries: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(entries.as_array().unwrap().len(), 1);
+    }
+}
+
+#[test]
 fn paths_without_trials_are_refused() {
     let root = tempfile::tempdir().unwrap();
     for verb in ["evaluate", "process"] {

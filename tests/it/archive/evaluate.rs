@@ -276,3 +276,38 @@ fn what_the_folder_does_not_say_comes_from_flags() {
     let entry = &json("evaluate", &["--req-min", "7"], &[&case("sus_300_60s")], 0)[0];
     assert_eq!(entry["req_min"], 300.0);
 }
+
+/// A table with its first `count` columns, and no more.
+fn narrow(text: &str, count: usize) -> String {
+    let row = |line: &str| line.split(',').take(count).collect::<Vec<_>>().join(",");
+    text.lines().map(|line| row(line) + "\r\n").collect()
+}
+
+#[test]
+fn the_first_form_with_four_columns_is_judged() {
+    let dir = tempfile::tempdir().unwrap();
+    for file in ["output.csv", "first_half.csv", "second_half.csv"] {
+        let text = std::fs::read_to_string(case("sus_300_60s").join(file)).unwrap();
+        std::fs::write(dir.path().join(file), narrow(&text, 4)).unwrap();
+    }
+    let facts = "MODEL,GPUS,CPUS,NODE,STAGE,INPUT_TOKENS,OUTPUT_TOKENS,EVALUATION,REQ_MIN\r\n\
+                 m,4,32,n7,2,16,16,True,300\r\n";
+    std::fs::write(dir.path().join("results.csv"), facts).unwrap();
+    for source in ["output", "halves"] {
+        let entry = &json(
+            "evaluate",
+            &["--evaluation", "welch", "--from", source],
+            &[dir.path()],
+            0,
+        )[0];
+        assert_statistics(entry, &expected("sus_300_60s"), source);
+        assert_eq!(entry["req_min"], 300.0);
+    }
+    // Whole seconds blur the backlog, so that a minute is nearly too short; the estimate is still that of the events.
+    let entry = &json("evaluate", &["--evaluation", "drift"], &[dir.path()], 0)[0];
+    assert_eq!(entry["source"], "output");
+    assert_ne!(entry["ruling"], "unsustainable");
+    let exact = &json("evaluate", &["--evaluation", "drift"], &[&case("sus_300_60s")], 0)[0];
+    let [blurred, exact] = [entry, exact].map(|e| e["drift"].as_f64().unwrap());
+    assert!((blurred - exact).abs() < 0.005, "{blurred} {exact}");
+}

@@ -125,7 +125,7 @@ fn our_folder_is_opened_judged_and_processed() {
     let dir = root.path().join("32_2-4/2026-09-21_14-13-20");
     let manifest = ours(&dir);
     assert_eq!(
-        find_trials(&[root.path().to_owned()]).unwrap(),
+        find_trials(&[root.path().to_owned()]).unwrap().trials,
         std::slice::from_ref(&dir)
     );
     let trial = open_trial(&dir, &Overrides::default()).unwrap();
