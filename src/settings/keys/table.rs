@@ -65,7 +65,7 @@ impl Key {
 /// Every setting. A table reads better a key a paragraph than an argument a line.
 #[rustfmt::skip]
 pub const KEYS: &[Key] = &[
-    key(Group::Endpoint, "URL", "", "[http[s]://]HOST[:PORT]",
+    key(Group::Endpoint, "URL", "", "[http[s]://]HOST[:PORT][/PATH]",
         "Base URL of the service. Empty: the embedded server and the profile demo.").generic(),
     key(Group::Endpoint, "API_KEY", "", "text",
         "Key sent as a bearer token. Never stored; API_KEY_VARIABLE keeps it out of this file.").secret().generic(),
