@@ -2,16 +2,10 @@
 
 use hyper::Uri;
 
-/// Paths that people paste with the base URL.
-const API_PATHS: [&str; 5] = [
-    "/v1",
-    "/v1/completions",
-    "/v1/chat/completions",
-    "/v1/models",
-    "/",
-];
+/// Paths that people paste with the base URL, the longest first.
+const API_PATHS: [&str; 4] = ["/v1/chat/completions", "/v1/completions", "/v1/models", "/v1"];
 
-/// Scheme, host and port, and what was changed. `host:port` without a scheme means http, as the older program had it.
+/// Scheme, host, port and the path in front of `/v1` where there is one (a gateway's), and what was changed. `host:port` without a scheme means http, as the older program had it.
 ///
 /// # Errors
 /// What is wrong, and what to write.
@@ -48,17 +42,13 @@ pub(super) fn base_url(text: &str) -> Result<(String, Vec<String>), String> {
     if uri.query().is_some() {
         return Err("a base URL has no ?query; remove it".to_owned());
     }
-    let path = uri.path();
-    if !path.is_empty() && path != "/" {
-        let bare = path.trim_end_matches('/');
-        if !API_PATHS.contains(&bare) {
-            return Err(format!(
-                "only a base URL without a path can be used, and this one has {path}; write {scheme}://{authority}"
-            ));
-        }
-        notes.push(format!("the path {path} is left out; the API adds its own"));
+    let path = uri.path().trim_end_matches('/');
+    let api = API_PATHS.iter().find(|api| path.ends_with(*api));
+    let prefix = api.map_or(path, |api| path[..path.len() - api.len()].trim_end_matches('/'));
+    if let Some(api) = api {
+        notes.push(format!("{api} at the end is left out; the API adds its own path"));
     }
-    Ok((format!("{scheme}://{authority}"), notes))
+    Ok((format!("{scheme}://{authority}{prefix}"), notes))
 }
 
 #[cfg(test)]
@@ -72,6 +62,8 @@ mod tests {
             ("http://node17:8000/", "http://node17:8000"),
             ("https://llm.example.org/v1", "https://llm.example.org"),
             ("http://h/v1/chat/completions", "http://h"),
+            ("https://gateway/llm/v1/", "https://gateway/llm"),
+            ("gateway/llm", "http://gateway/llm"),
             ("http://[::1]:80", "http://[::1]:80"),
             ("10.0.0.1", "http://10.0.0.1"),
         ] {
@@ -88,7 +80,6 @@ mod tests {
             ("h:99999", "`99999` is not a port"),
             ("h:x", "not a"),
             ("h:", "not a port"),
-            ("http://h/api/llm", "without a path"),
             ("http://h?x=1", "query"),
             ("a b", "not a URL"),
         ] {

@@ -65,7 +65,7 @@ impl Key {
 /// Every setting. A table reads better a key a paragraph than an argument a line.
 #[rustfmt::skip]
 pub const KEYS: &[Key] = &[
-    key(Group::Endpoint, "URL", "", "[http[s]://]HOST[:PORT]",
+    key(Group::Endpoint, "URL", "", "[http[s]://]HOST[:PORT][/PATH]",
         "Base URL of the service. Empty: the embedded server and the profile demo.").generic(),
     key(Group::Endpoint, "API_KEY", "", "text",
         "Key sent as a bearer token. Never stored; API_KEY_VARIABLE keeps it out of this file.").secret().generic(),
@@ -137,11 +137,11 @@ pub const KEYS: &[Key] = &[
     key(Group::LoadGenerator, "FRESH_CONNECTIONS", "false", "true | false",
         "native: a new connection for every request."),
     key(Group::LoadGenerator, "LOADGEN_COMMAND", "", "words, or a JSON array",
-        "command: what is run, with {url}, {rate}, {duration}, {dir} and the like. No shell is involved."),
+        "command: what is run, with {base_url}, {rate_per_minute}, {duration_s}, {dir} and the like, without a shell."),
     key(Group::LoadGenerator, "LOADGEN_OUTPUT", "", "file name",
         "command: the file it writes, below {dir}."),
     key(Group::LoadGenerator, "LOADGEN_COLUMNS", "", "OURS=THEIRS, separated by commas",
-        "command: which of its columns is what, for example intended=start,done=end."),
+        "command: which of its columns is what, with the unit of times: sent=start:s,done=end:s."),
     key(Group::Fmperf, "FMPERF_PYTHON", "python3", "program",
         "The Python interpreter that has fmperf."),
     key(Group::Fmperf, "FMPERF_DIR", ".", "path",

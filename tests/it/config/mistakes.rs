@@ -25,7 +25,7 @@ const MISTAKES: &[(&[u8], &str)] = &[
     (b"URL=http://u:p@h", "URL=http://***@h: a URL with a password"),
     (b"URL=h:99999", "`99999` is not a port"),
     (b"URL=a b", "this is not a URL"),
-    (b"URL=http://h/llm", "without a path"),
+    (b"URL=http://h?x=1", "a base URL has no ?query"),
     (b"API_KEY=a\nAPI_KEY_VARIABLE=B", "keep one of the two"),
     (b"API_KEY_VARIABLE=NOWHERE", "no variable NOWHERE; export it"),
     (b"API=responses", "`responses` is not one of completions, chat"),
