@@ -19,6 +19,10 @@ pub(super) struct Corpus {
     /// Every word that occurs, once.
     pub(super) distinct: Vec<&'static str>,
     /// The text.
+    #[cfg_attr(
+        not(feature = "tokenizer"),
+        expect(dead_code, reason = "only counted prompts use the whole text")
+    )]
     pub(super) sequence: Vec<u32>,
     /// Words of lower-case letters only, from which prefixes are drawn.
     pub(super) plain: Vec<u32>,

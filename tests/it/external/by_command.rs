@@ -52,7 +52,7 @@ fn a_scripted_queue_becomes_a_measurement() {
         let measured = queue.read(&job, dir.path()).unwrap();
         assert_eq!(measured.records.len(), (2.0 * rate) as usize);
         assert_eq!(measured.client.void, None);
-        assert_eq!(measured.offered().as_per_second().round(), rate);
+        assert!((measured.offered().as_per_second() - rate).abs() < 0.5);
         let last = measured.records.last().unwrap();
         assert!((last.e2e_ms().unwrap() - e2e_last_ms).abs() < 5.1, "{last:?}");
         assert_eq!(
