@@ -143,7 +143,7 @@ fn json_lines_with_latencies_and_epoch_times_are_read() {
     );
 }
 
-/// The mapping that the documentation gives for AIPerf, on rows that it wrote.
+/// The mapping that the documentation gives for `AIPerf`, on rows that it wrote.
 #[test]
 fn aiperf_is_read_with_the_documented_mapping() {
     let content = fs_err::read_to_string(golden("external/aiperf.jsonl")).unwrap();
