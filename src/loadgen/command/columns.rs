@@ -94,6 +94,18 @@ pub(super) struct Columns {
 pub struct ColumnsError(String);
 
 impl Columns {
+    /// Names that some row must have: all but the error's, which may never occur.
+    pub(super) fn expected(&self) -> Vec<&str> {
+        let times = [&self.intended, &self.sent, &self.first_token, &self.done];
+        let others = [&self.input_tokens, &self.output_tokens, &self.ok];
+        times
+            .into_iter()
+            .flatten()
+            .map(|c| c.name.as_str())
+            .chain(others.into_iter().flatten().map(String::as_str))
+            .collect()
+    }
+
     /// From pairs of our name and `theirs`, `theirs:unit` or `+theirs:unit`.
     pub(super) fn parse(pairs: &[(String, String)]) -> Result<Self, ColumnsError> {
         let mut columns = Self::default();

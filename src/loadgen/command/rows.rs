@@ -26,23 +26,24 @@ pub(super) fn read(
     columns: &Columns,
     pair: Option<TokenPair>,
 ) -> Result<Requests, LoadGenError> {
-    let mut records = Vec::new();
-    let mut checked = false;
+    let mut records: Vec<RequestRecord> = Vec::new();
+    // In JSON a key may be absent from a row; one absent from all is a mistake in the mapping, unless nothing succeeded.
+    let mut missing = columns.expected();
+    let mut rows = 0;
     for_each_row(path, |_, row| {
-        // In JSON a key may be absent from a row; one absent from the first is a mistake in the mapping.
-        if !checked {
-            for name in columns.sent.iter().chain(&columns.intended).map(|c| &c.name) {
-                if !row.has(name) {
-                    row.cell(name)?;
-                    return Err(format!("no key `{name}`"));
-                }
-            }
-            checked = true;
-        }
+        rows += 1;
+        missing.retain(|name| !row.has(name));
         records.extend(record(row, columns, pair)?);
         Ok(())
     })?;
-    let Some(first) = records.iter().map(|r: &RequestRecord| r.intended_ns).min() else {
+    let nothing_worked = !records.is_empty() && records.iter().all(|r| r.outcome == Outcome::Failed);
+    if let Some(name) = missing.first().filter(|_| rows > 0 && !nothing_worked) {
+        return Err(LoadGenError::Output {
+            path: path.to_owned(),
+            why: format!("no row has a value `{name}`; is the mapping of columns right?"),
+        });
+    }
+    let Some(first) = records.iter().map(|r| r.intended_ns).min() else {
         return Err(LoadGenError::Output {
             path: path.to_owned(),
             why: "it holds no request".to_owned(),

@@ -20,9 +20,9 @@ const DEFAULTS: [(&str, &str); 7] = [
 pub(super) const REQUESTS_FILENAME: &str = "sample_requests.json";
 
 /// Requests per minute of a worker, unless set.
-const WORKER_RPM: u32 = 15;
+const WORKER_RPM: f64 = 15.0;
 /// Most workers, unless set.
-const MAX_WORKERS: u32 = 64;
+const MAX_WORKERS: f64 = 64.0;
 
 /// Refuses what fmperf cannot do.
 pub(super) fn check(fmperf: &Fmperf, job: &TrialJob) -> Result<(), LoadGenError> {
@@ -61,7 +61,13 @@ pub(super) fn variables(
     for (key, value) in DEFAULTS {
         env.set(key, value);
     }
-    for (key, value) in &fmperf.config.passed_on {
+    // A key that was left empty means fmperf's default.
+    for (key, value) in fmperf
+        .config
+        .passed_on
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+    {
         env.set(key, value);
     }
     env.set("TARGET", "vllm");
@@ -131,12 +137,12 @@ fn lengths(env: &mut Environment, fmperf: &Fmperf, job: &TrialJob) {
 
 /// How many workers fmperf starts: as many requests may be sent beyond rate times duration.
 pub(super) fn workers(fmperf: &Fmperf, job: &TrialJob) -> u32 {
-    let number = |key, default| {
-        let value = fmperf.passed(key).and_then(|v| v.trim().parse::<u32>().ok());
-        value.unwrap_or(default).max(1)
+    let number = |key, default: f64| {
+        let value = fmperf.passed(key).and_then(|v| v.trim().parse::<f64>().ok());
+        value.unwrap_or(default).max(1.0)
     };
-    let needed = job.spec.rate.as_per_minute() / f64::from(number("WORKER_RPM_CAPACITY", WORKER_RPM));
-    (needed.ceil() as u32).clamp(1, number("MAX_WORKERS", MAX_WORKERS))
+    let needed = job.spec.rate.as_per_minute() / number("WORKER_RPM_CAPACITY", WORKER_RPM);
+    needed.ceil().clamp(1.0, number("MAX_WORKERS", MAX_WORKERS)) as u32
 }
 
 /// Variables, each once.

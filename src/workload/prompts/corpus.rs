@@ -6,12 +6,13 @@ use rand::{Rng, RngExt};
 
 /// Public-domain prose, see `assets/README.md`.
 const TEXT: &str = include_str!("../../../assets/the-time-machine.txt");
-/// Words at the start of a prompt that are its own: with about a thousand words or more to draw from, at
-/// most one or two of 60,000 prompts share them with another, and a prefix cache works on blocks longer than that.
+/// Words at the start of a prompt that are its own. Prefix caches work on blocks of 16 tokens or more: with the place in
+/// the text that follows, no two of 60,000 prompts share a block.
 pub(super) const PREFIX_WORDS: usize = 4;
 /// A calibrated prompt uses words that occur at least this often …
-const COMMON_COUNT: u32 = 3;
-/// … and are no longer than this: most vocabularies hold these as one token, so that counts scatter little.
+const COMMON_COUNT: u32 = 20;
+/// … and are no longer than this. Even small vocabularies hold these as one token: with one of 800 tokens the counts of
+/// prompts of 128 tokens scatter by 0.6, where words that occur three times would make it 6.5.
 const COMMON_LENGTH: usize = 7;
 
 /// The words of the built-in text; a word is an index into [`Corpus::distinct`].
@@ -19,6 +20,10 @@ pub(super) struct Corpus {
     /// Every word that occurs, once.
     pub(super) distinct: Vec<&'static str>,
     /// The text.
+    #[cfg_attr(
+        not(feature = "tokenizer"),
+        expect(dead_code, reason = "only counted prompts use the whole text")
+    )]
     pub(super) sequence: Vec<u32>,
     /// Words of lower-case letters only, from which prefixes are drawn.
     pub(super) plain: Vec<u32>,
@@ -115,9 +120,9 @@ mod tests {
         let corpus = Corpus::builtin();
         assert!(corpus.sequence.len() > 30_000);
         assert!(corpus.plain.len() > 2_000, "{}", corpus.plain.len());
-        assert!(corpus.common.len() > 15_000, "{}", corpus.common.len());
+        assert!(corpus.common.len() > 12_000, "{}", corpus.common.len());
         assert!(
-            corpus.common_distinct.len() > 800,
+            corpus.common_distinct.len() > 100,
             "{}",
             corpus.common_distinct.len()
         );

@@ -83,7 +83,7 @@ fn calibrated_text_has_the_words_that_its_line_asks_for() {
 }
 
 #[test]
-fn sixty_thousand_prompts_share_no_start() {
+fn sixty_thousand_prompts_share_no_cache_block() {
     let prompts = factory(
         true,
         &PromptEncoding::Calibrated {
@@ -92,11 +92,11 @@ fn sixty_thousand_prompts_share_no_start() {
         },
     );
     let mut starts: Vec<String> = (0..60_000)
-        .map(|salt| prompts.prompt(&request(PREFIX_WORDS as u32, salt)).to_text())
+        .map(|salt| prompts.prompt(&request(16, salt)).to_text())
         .collect();
     starts.sort_unstable();
     starts.dedup();
-    assert!(starts.len() >= 59_997, "{}", starts.len());
+    assert!(starts.len() == 60_000, "{}", starts.len());
 }
 
 #[test]
@@ -252,5 +252,33 @@ mod counted {
             assert!(error.contains("tokenizer.json: cannot be used"), "{error}");
         }
         assert!(Counter::load(&dir.path().join("none"), &Corpus::builtin()).is_err());
+    }
+
+    #[test]
+    fn calibrated_text_comes_near_the_wanted_count() {
+        let tokenizer = Tokenizer::from_file(golden("start-token.json")).unwrap();
+        let first = factory(
+            true,
+            &PromptEncoding::Calibrated {
+                overhead: 0.0,
+                per_word: 1.0,
+            },
+        );
+        let samples: Vec<(u32, u32)> = [32u32, 128, 512]
+            .repeat(4)
+            .iter()
+            .zip(0u64..)
+            .map(|(&words, salt)| (words, count(&tokenizer, &first.probe(words as usize, salt))))
+            .collect();
+        let (overhead, per_word) = calibrate(&samples);
+        let prompts = factory(true, &PromptEncoding::Calibrated { overhead, per_word });
+        let counts: Vec<f64> = (1000..1300)
+            .map(|salt| f64::from(count(&tokenizer, &prompts.prompt(&request(128, salt)).to_text())))
+            .collect();
+        let mean = counts.iter().sum::<f64>() / counts.len() as f64;
+        let deviation = (counts.iter().map(|c| (c - mean).powi(2)).sum::<f64>() / counts.len() as f64).sqrt();
+
+        assert!((mean - 128.0).abs() < 1.5, "{mean}");
+        assert!(deviation < 2.0, "{deviation}");
     }
 }

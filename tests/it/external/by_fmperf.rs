@@ -320,13 +320,22 @@ fn the_check_tells_the_forms_apart() {
     );
 }
 
-/// The real program, by hand: set the interpreter, the folder and the address of a server.
+/// The real program, by hand: set the interpreter, the folder, the address of a server and a rate; `…_SET` holds more
+/// keys (`NUM_USERS=2,SAMPLE_SIZE=5`), `…_GENERATE` lets fmperf make its own prompts.
 #[test]
 #[ignore = "needs fmperf: MST_TEST_FMPERF_PYTHON, MST_TEST_FMPERF_DIR, MST_TEST_FMPERF_URL, MST_TEST_FMPERF_RATE"]
 fn the_real_program_is_run() {
     let set = |name: &str| std::env::var(format!("MST_TEST_FMPERF_{name}")).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let mut config = config(FmperfPrompts::Native, &[]);
+    let own = std::env::var_os("MST_TEST_FMPERF_GENERATE").is_some();
+    let prompts = if own {
+        FmperfPrompts::Fmperf
+    } else {
+        FmperfPrompts::Native
+    };
+    let more = std::env::var("MST_TEST_FMPERF_SET").unwrap_or_default();
+    let more: Vec<(&str, &str)> = more.split(',').filter_map(|pair| pair.split_once('=')).collect();
+    let mut config = config(prompts, &more);
     config.python = set("PYTHON");
     config.workdir = PathBuf::from(set("DIR"));
     let fmperf = Fmperf::new(config, reader);
