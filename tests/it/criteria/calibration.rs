@@ -2,6 +2,8 @@
 //!
 //! The full table of `docs/criteria.md`: `RUNS=300 cargo test --release --test it -- --ignored --nocapture calibration_table`.
 
+use std::fmt::Write;
+
 use mst::criterion::drift::{Drift, DriftEstimate};
 use mst::criterion::welch::Welch;
 use mst::criterion::{Criterion, Earlier, Flow, Progress, Ruling};
@@ -88,14 +90,16 @@ fn calibration_table() {
         for load in loads {
             let s = rulings(&server, arrivals, load, duration_s, runs, pooled);
             let percent = |v: f64| (100.0 * v).round();
-            line += &format!(
+            write!(
+                line,
                 " {}/{}/{} ({:.1}; {}) |",
                 percent(s.sustainable),
                 percent(s.unsure),
                 percent(s.unsustainable),
                 100.0 * s.half_width,
                 percent(s.missed)
-            );
+            )
+            .unwrap();
         }
         println!("{line}");
     }
@@ -147,9 +151,9 @@ fn calibration_of_stops() {
             let stop = |seed| stopped_at(&server, load, duration_s, seed, 100);
             let stops: Vec<f64> = (0..runs).filter_map(stop).collect();
             let percent = 100.0 * stops.len() as f64 / runs as f64;
-            line += &format!(" {percent:.0} %");
+            write!(line, " {percent:.0} %").unwrap();
             if !stops.is_empty() {
-                line += &format!(" at {:.2}", stops.iter().sum::<f64>() / stops.len() as f64);
+                write!(line, " at {:.2}", stops.iter().sum::<f64>() / stops.len() as f64).unwrap();
             }
             line += " |";
         }
@@ -174,7 +178,7 @@ fn calibration_of_the_older_rule() {
                 rule.judge(&trial, &Earlier::default()).ruling == Ruling::Sustainable
             };
             let share = (0..runs).filter(passed).count() as f64 / runs as f64;
-            line += &format!(" {:.0} |", 100.0 * share);
+            write!(line, " {:.0} |", 100.0 * share).unwrap();
         }
         println!("{line}");
     }
