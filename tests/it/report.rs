@@ -377,3 +377,19 @@ fn a_trial_is_counted_once_however_it_is_named() {
         ["16_16 64.0 [64.0,null] lower-bound-only largest-sustainable 1"]
     );
 }
+
+#[test]
+fn the_documented_transcripts_are_real() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/report.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let mut seen = 0;
+    for block in page.split("```console\n").skip(1) {
+        let block = block.split("```").next().unwrap();
+        let (command, expected) = block.split_once('\n').unwrap();
+        let words: Vec<&str> = command.split_whitespace().collect();
+        assert_eq!(words[..3], ["$", "mst", "report"], "{command}");
+        assert_eq!(stdout(&report(&words[3..])), expected, "{command}");
+        seen += 1;
+    }
+    assert!(seen >= 3);
+}
