@@ -48,6 +48,8 @@ pub struct FoundTrial {
     pub load_s: Option<f64>,
     /// Whether it was ended early because it was decided.
     pub stopped_early: bool,
+    /// Why it says nothing, where the client did not keep its schedule.
+    pub void: Option<String>,
     /// FINISHED: whether the search ended with it; `None` where the column is missing or empty.
     pub finished: Option<bool>,
     /// `LARGEST_TRUE`.
@@ -127,6 +129,9 @@ impl FoundTrial {
                 .map(|m| m.offered_s)
                 .or_else(|| row.and_then(ResultsRow::duration_s)),
             stopped_early: manifest.is_some_and(|m| m.stopped_early),
+            void: manifest
+                .and_then(|m| m.client.void.clone())
+                .or_else(|| Some(row?.text("VOID")?.to_owned())),
             finished: row.and_then(ResultsRow::finished),
             largest_true: rate_of("LARGEST_TRUE"),
             smallest_false: rate_of("SMALLEST_FALSE"),

@@ -4,6 +4,8 @@
 //! Handle Outliers, 1993); outside the quartiles by more than 1.5 times their distance (Tukey, Exploratory Data
 //! Analysis, 1977); more than 2.5 or less than 0.4 times the median.
 
+use crate::stats::quantile::quantile_of;
+
 /// Scales the median absolute deviation to a standard deviation of a normal law.
 const MAD_SCALE: f64 = 0.6745;
 /// Largest modified z-score.
@@ -42,10 +44,11 @@ pub fn flag(values: &[f64]) -> Vec<Vec<Rule>> {
     if values.len() < FEWEST {
         return vec![Vec::new(); values.len()];
     }
-    let median = quantile(values, 0.5);
+    let at = |of: &[f64], p| quantile_of(of, p).expect("there are at least three values");
+    let median = at(values, 0.5);
     let deviations: Vec<f64> = values.iter().map(|v| (v - median).abs()).collect();
-    let mad = quantile(&deviations, 0.5);
-    let (q1, q3) = (quantile(values, 0.25), quantile(values, 0.75));
+    let mad = at(&deviations, 0.5);
+    let (q1, q3) = (at(values, 0.25), at(values, 0.75));
     let reach = FENCE * (q3 - q1);
     values
         .iter()
@@ -66,15 +69,6 @@ pub fn flag(values: &[f64]) -> Vec<Vec<Rule>> {
                 .collect()
         })
         .collect()
-}
-
-/// Type 7 quantile of values in any order.
-fn quantile(values: &[f64], p: f64) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let at = (sorted.len() - 1) as f64 * p;
-    let (low, high) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
-    low + (high - low) * (at - at.floor())
 }
 
 #[cfg(test)]

@@ -171,7 +171,8 @@ fn ruling(trial: &FoundTrial) -> String {
         ""
     };
     let doubt = if differ(trial) { " !" } else { "" };
-    format!("{word}{doubt}{early}")
+    let void = if trial.void.is_some() { ", void" } else { "" };
+    format!("{word}{doubt}{void}{early}")
 }
 
 fn by_criterion(summary: &PairSummary) -> String {

@@ -27,6 +27,7 @@ pub(super) fn trial(rate: f64, ruling: Ruling) -> FoundTrial {
         stage: None,
         load_s: Some(60.0),
         stopped_early: false,
+        void: None,
         finished: None,
         largest_true: None,
         smallest_false: None,

@@ -14,21 +14,21 @@ fn report(args: &[&str]) -> Output {
         .arg("report")
         .args(args)
         .output()
-        .unwrap()
+        .expect("the program starts")
 }
 
 fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
+    String::from_utf8(output.stdout.clone()).expect("UTF-8")
 }
 
 fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
+    String::from_utf8(output.stderr.clone()).expect("UTF-8")
 }
 
 fn json(args: &[&str]) -> Vec<Value> {
     let output = report(&[args, &["--format", "json"]].concat());
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    serde_json::from_slice(&output.stdout).unwrap()
+    serde_json::from_slice(&output.stdout).expect("one JSON value")
 }
 
 /// `pair mst [low,high] status origin trials` of each object.
@@ -38,12 +38,12 @@ fn lines(objects: &[Value]) -> Vec<String> {
         .map(|o| {
             format!(
                 "{} {} {} {} {} {}",
-                o["pair"].as_str().unwrap(),
+                o["pair"].as_str().expect("text"),
                 o["mst_per_minute"],
                 o["interval_per_minute"],
-                o["status"].as_str().unwrap(),
-                o["origin"].as_str().unwrap(),
-                o["trials"].as_array().unwrap().len()
+                o["status"].as_str().expect("text"),
+                o["origin"].as_str().expect("text"),
+                o["trials"].as_array().expect("an array").len()
             )
         })
         .collect()
@@ -232,10 +232,10 @@ fn table(path: &Path) -> Vec<Vec<String>> {
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .from_path(path)
-        .unwrap();
+        .expect("the file is there");
     reader
         .records()
-        .map(|r| r.unwrap().iter().map(ToOwned::to_owned).collect())
+        .map(|r| r.expect("a row").iter().map(ToOwned::to_owned).collect())
         .collect()
 }
 
@@ -376,4 +376,20 @@ fn a_trial_is_counted_once_however_it_is_named() {
         lines(&json(&["f0/16_16/2026-01-09_10-05-00"])),
         ["16_16 64.0 [64.0,null] lower-bound-only largest-sustainable 1"]
     );
+}
+
+#[test]
+fn the_documented_transcripts_are_real() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/report.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let mut seen = 0;
+    for block in page.split("```console\n").skip(1) {
+        let block = block.split("```").next().unwrap();
+        let (command, expected) = block.split_once('\n').unwrap();
+        let words: Vec<&str> = command.split_whitespace().collect();
+        assert_eq!(words[..3], ["$", "mst", "report"], "{command}");
+        assert_eq!(stdout(&report(&words[3..])), expected, "{command}");
+        seen += 1;
+    }
+    assert!(seen >= 3);
 }

@@ -60,6 +60,7 @@ fn trial(trial: &FoundTrial) -> Value {
         "success_rate_percent": trial.success_percent,
         "load_seconds": trial.load_s,
         "stopped_early": trial.stopped_early,
+        "void": trial.void,
     })
 }
 
