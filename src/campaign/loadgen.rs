@@ -115,7 +115,7 @@ fn fmperf_events(path: &Path) -> Result<FmperfEvents, LoadGenError> {
         .map(|r| FmperfRequest {
             worker: u32::try_from(r.worker).unwrap_or(0),
             index: u32::try_from(r.index).unwrap_or(0),
-            sample: None,
+            sample: r.sample,
             sent_ns: r.sent_ns(),
             first_token_ns: r.first_token_ns,
             done_ns: r.last_timestamp_ns,

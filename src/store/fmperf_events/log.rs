@@ -38,6 +38,8 @@ pub struct EventRequest {
     pub consistent: bool,
     /// Characters of the text.
     pub characters: u32,
+    /// Index of the case in the workload file, where the file tells.
+    pub sample: Option<u32>,
     /// Index into [`EventLog::profiles`], in mixes.
     pub profile: Option<u16>,
     /// `duration_ms` of every event in order; empty unless asked for by [`super::Detail::Tokens`].
@@ -63,6 +65,7 @@ impl EventRequest {
             exclude: false,
             consistent: true,
             characters: 0,
+            sample: event.sample.and_then(|n| u32::try_from(n).ok()),
             profile: None,
             durations_ms: Vec::new(),
         }
@@ -152,6 +155,7 @@ impl EventLog {
             exclude: false,
             consistent: true,
             characters: 0,
+            sample: None,
             profile: None,
             durations_ms: Vec::new(),
         };
