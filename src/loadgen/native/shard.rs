@@ -29,6 +29,14 @@ const TICK: Duration = Duration::from_millis(20);
 /// How often a pacer looks for a body that is not built yet.
 const STARVED_NS: u64 = 200_000;
 
+/// Connections that are opened at a time before the start.
+const OPEN_AT_ONCE: usize = 32;
+/// How long they may delay the start: of a near endpoint, and of one where opening one takes long.
+const OPENING_LIMIT: Duration = Duration::from_millis(150);
+const OPENING_LIMIT_FAR: Duration = Duration::from_secs(3);
+/// Such an endpoint is given the time of so many batches.
+const OPENING_BATCHES: u32 = 20;
+
 /// What the head of every request says.
 #[derive(Clone)]
 pub(super) struct Template {
@@ -191,6 +199,13 @@ fn conduct(plan: Plan, start: &Receiver<Start>) -> io::Result<()> {
     outcome
 }
 
+/// Opens a connection for later.
+async fn open_one(shard: Rc<Shard>) {
+    if let Ok(connection) = shard.connector.connect().await {
+        shard.idle.borrow_mut().push(connection);
+    }
+}
+
 /// Hands rows over at intervals.
 async fn tick(shard: Rc<Shard>) {
     let mut interval = tokio::time::interval(TICK);
@@ -201,14 +216,29 @@ async fn tick(shard: Rc<Shard>) {
 }
 
 impl Shard {
-    /// Opens connections before the start; what cannot be opened now is tried again by the request that needs it.
-    async fn open_ahead(&self, count: usize) {
-        for _ in 0..count {
-            let opening = self.connector.connect();
-            match tokio::time::timeout(Duration::from_secs(5), opening).await {
-                Ok(Ok(connection)) => self.idle.borrow_mut().push(connection),
-                _ => return,
+    /// Opens connections before the start, some at a time. What is not open in time goes on opening, and what cannot be
+    /// opened is tried again by the request that needs it.
+    async fn open_ahead(self: &Rc<Self>, count: usize) {
+        let begun = tokio::time::Instant::now();
+        let mut patience = OPENING_LIMIT;
+        let mut left = count;
+        while left > 0 && begun.elapsed() < patience {
+            // The first alone: it tells how long one takes.
+            let batch = if left == count { 1 } else { left.min(OPEN_AT_ONCE) };
+            let opening: Vec<_> = (0..batch)
+                .map(|_| tokio::task::spawn_local(open_one(Rc::clone(self))))
+                .collect();
+            let all = async {
+                for one in opening {
+                    // A task that panicked has said so.
+                    let _ = one.await;
+                }
+            };
+            let _ = tokio::time::timeout_at(begun + patience, all).await;
+            if left == count {
+                patience = patience.max((begun.elapsed() * OPENING_BATCHES).min(OPENING_LIMIT_FAR));
             }
+            left -= batch;
         }
     }
 

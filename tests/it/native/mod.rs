@@ -2,6 +2,7 @@
 
 mod outcomes;
 mod server;
+mod tls;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -360,4 +361,38 @@ fn a_signal_ends_a_trial_too_and_a_killed_one_is_not_read() {
     child.wait().unwrap();
     let error = native.read(&job, dir.path()).unwrap_err().to_string();
     assert!(error.contains("did not end"), "{error}");
+}
+
+#[test]
+fn a_client_that_was_held_up_voids_the_trial() {
+    let server = Server::start(|_, request, stream| quick(request, stream));
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let more = ["--model", "m", "--duration", "3s", "--out", out.to_str().unwrap()];
+    let mut held = command(&server.url, &more);
+    let child = held
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let progress = out.join("progress.jsonl");
+    let begun = Instant::now();
+    while std::fs::read_to_string(&progress).map_or(0, |t| t.lines().count()) < 3 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "no progress");
+        std::thread::yield_now();
+    }
+    let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    // The hold-up itself: a third of the trial.
+    std::thread::sleep(Duration::from_secs(1));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    // Every request was sent and answered, and yet it is no measurement.
+    assert_eq!(summary["completed"], 120, "{summary}");
+    assert!(
+        summary["client"]["void"].as_str().unwrap().contains("lateness"),
+        "{summary}"
+    );
+    assert_eq!(output.status.code(), Some(10));
 }
