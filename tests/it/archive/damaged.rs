@@ -57,6 +57,16 @@ fn damaged_results_say_what_and_where() {
             "expected i64",
         ),
         (
+            "timestamp beyond all",
+            replaced("\"timestamp\": 1", "\"timestamp\": 9223372036854775807, \"t\": 1"),
+            "not a time in nanoseconds",
+        ),
+        (
+            "duration beyond all",
+            replaced("\"duration_ms\": 708.26705", "\"duration_ms\": -1e300"),
+            "longer than 31 years",
+        ),
+        (
             "ok is a number",
             replaced("\"ok\": true", "\"ok\": 1"),
             "expected a boolean",
