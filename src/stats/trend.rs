@@ -51,8 +51,8 @@ const FEWEST: usize = 8;
 /// alarms, an overestimate only costs width) and set to one, a random walk, within `1 / sqrt(n)` of one. The variance
 /// of the innovations is their long-run variance where that is larger.
 ///
-/// No 30 values tell a random walk from a slow return to a level in every case: there a 95 % interval covers 83 %, and
-/// a 97.5 % interval 88 %.
+/// No 30 values tell a random walk from a slow return to a level in every case: on a pure random walk a 95 % interval covers 86 %, and
+/// a 97.5 % interval 89 % (4,000 simulated series).
 pub fn trend(values: &[f64], spacing: f64) -> Option<Trend> {
     let n = values.len();
     if n < FEWEST {

@@ -8,24 +8,25 @@ use crate::trial::Backlog;
 /// It grows by `1 - served / offered` a second, whatever happens between. While the service keeps up, chance clumps of arrivals come
 /// out again one service time later and cancel, so it is quiet where the number of open requests is not.
 pub(super) fn lag(backlog: &Backlog) -> Vec<f64> {
-    let last = backlog.len().saturating_sub(1);
     let mut at = 0;
     backlog
         .finished
         .iter()
         .enumerate()
         .map(|(point, &finished)| {
-            while at < last && backlog.intended[at + 1] <= finished {
+            // No more can have finished than was intended, so this ends at `point` at the latest.
+            while at < point && backlog.intended[at] < finished {
                 at += 1;
             }
-            let (below, finished) = (f64::from(backlog.intended[at]), f64::from(finished));
-            let between = if at < last {
-                let gap = f64::from(backlog.intended[at + 1]) - below;
-                ((finished - below) / gap).clamp(0.0, 1.0)
-            } else {
+            // The point at which the last finished request was intended; straight between two points.
+            let intended_at = if at == 0 || finished == 0 {
                 0.0
+            } else {
+                let below = f64::from(backlog.intended[at - 1]);
+                let gap = f64::from(backlog.intended[at]) - below;
+                (at - 1) as f64 + ((f64::from(finished) - below) / gap.max(1.0)).clamp(0.0, 1.0)
             };
-            (point as f64 - at as f64 - between) * backlog.step_s
+            (point as f64 - intended_at) * backlog.step_s
         })
         .collect()
 }
@@ -61,6 +62,18 @@ mod tests {
         for series in [lag(&backlog), deficit(&backlog, &backlog.finished)] {
             assert!((series[100] - series[50] - 0.2 * 50.0).abs() < 1e-9);
         }
+    }
+
+    #[test]
+    fn the_lag_is_never_negative_where_little_arrives() {
+        let backlog = Backlog {
+            step_s: 1.0,
+            intended: (0..=100).map(|t| t / 20).collect(),
+            finished: (0..=100_u32).map(|t| t.saturating_sub(2) / 20).collect(),
+            good: Vec::new(),
+        };
+        assert!(lag(&backlog)[22..].iter().all(|l| (0.0..=22.0).contains(l)));
+        assert!((lag(&backlog)[22] - 2.0).abs() < 1e-9);
     }
 
     #[test]

@@ -2,7 +2,10 @@
 //!
 //! The full table of `docs/criteria.md`: `RUNS=300 cargo test --release --test it -- --ignored --nocapture calibration_table`.
 
+use std::fmt::Write;
+
 use mst::criterion::drift::{Drift, DriftEstimate};
+use mst::criterion::welch::Welch;
 use mst::criterion::{Criterion, Earlier, Flow, Progress, Ruling};
 use mst::trial::Backlog;
 
@@ -80,23 +83,25 @@ fn calibration_table() {
     );
     for (server, duration_s, arrivals, pooled) in cells {
         let per_minute = 60.0 * server.capacity();
-        print!(
+        let mut line = format!(
             "| {} ({per_minute:.0}/min), {duration_s} s, {arrivals:?}, {pooled} |",
             server.name
         );
         for load in loads {
             let s = rulings(&server, arrivals, load, duration_s, runs, pooled);
             let percent = |v: f64| (100.0 * v).round();
-            print!(
+            write!(
+                line,
                 " {}/{}/{} ({:.1}; {}) |",
                 percent(s.sustainable),
                 percent(s.unsure),
                 percent(s.unsustainable),
                 100.0 * s.half_width,
                 percent(s.missed)
-            );
+            )
+            .unwrap();
         }
-        println!();
+        println!("{line}");
     }
 }
 
@@ -128,6 +133,11 @@ fn stopped_at(server: &Server, load: f64, duration_s: f64, seed: u64, looks: u32
 #[ignore = "prints when overloaded trials are ended"]
 fn calibration_of_stops() {
     let runs = std::env::var("RUNS").map_or(20, |v| v.parse().unwrap());
+    let loads = [0.97, 1.0, 1.1, 1.25, 1.5, 2.0];
+    println!(
+        "| server, duration | {} |",
+        loads.map(|l| l.to_string()).join(" | ")
+    );
     for (server, duration_s) in [
         (B64_L128, 1800.0),
         (B64_UNIFORM, 1800.0),
@@ -136,15 +146,41 @@ fn calibration_of_stops() {
         (DEMO, 10.0),
         (DEMO_UNIFORM, 10.0),
     ] {
-        print!("| {}, {duration_s} s |", server.name);
-        for load in [0.97, 1.0, 1.1, 1.25, 1.5, 2.0] {
-            let stops: Vec<f64> = (0..runs)
-                .filter_map(|s| stopped_at(&server, load, duration_s, s, 100))
-                .collect();
-            let mean = stops.iter().sum::<f64>() / stops.len() as f64;
-            print!(" {load}: {} of {runs} at {mean:.2} |", stops.len());
+        let mut line = format!("| {}, {duration_s} s |", server.name);
+        for load in loads {
+            let stop = |seed| stopped_at(&server, load, duration_s, seed, 100);
+            let stops: Vec<f64> = (0..runs).filter_map(stop).collect();
+            let percent = 100.0 * stops.len() as f64 / runs as f64;
+            write!(line, " {percent:.0} %").unwrap();
+            if !stops.is_empty() {
+                write!(line, " at {:.2}", stops.iter().sum::<f64>() / stops.len() as f64).unwrap();
+            }
+            line += " |";
         }
-        println!();
+        println!("{line}");
+    }
+}
+
+#[test]
+#[ignore = "prints how often the older rule is right"]
+fn calibration_of_the_older_rule() {
+    let runs = std::env::var("RUNS").map_or(20, |v| v.parse().unwrap());
+    let rule = Welch {
+        filter_buffer_s: 300,
+        success_rate_percent: 95.0,
+    };
+    let loads = [0.8, 0.9, 0.95, 0.97, 1.0, 1.03, 1.05, 1.1];
+    for server in [B64_L128, B64_UNIFORM, B256_L512] {
+        let mut line = format!("| {}, 1800 s |", server.name);
+        for load in loads {
+            let passed = |seed: &u64| {
+                let trial = server.trial(Arrivals::Poisson, load, 1800.0, *seed);
+                rule.judge(&trial, &Earlier::default()).ruling == Ruling::Sustainable
+            };
+            let share = (0..runs).filter(passed).count() as f64 / runs as f64;
+            write!(line, " {:.0} |", 100.0 * share).unwrap();
+        }
+        println!("{line}");
     }
 }
 
@@ -179,6 +215,21 @@ fn only_clear_overload_ends_a_trial_early() {
         assert_eq!(stopped_at(&B256_L512, 0.97, 600.0, seed, 30), None);
         let stop = stopped_at(&B64_L128, 1.5, 600.0, seed, 50);
         assert!(stop.is_some_and(|s| s < 0.7), "{stop:?}");
+    }
+}
+
+#[test]
+fn an_ended_trial_is_judged_as_it_was_when_it_ended() {
+    for seed in 0..10 {
+        let share = stopped_at(&DEMO, 2.0, 10.0, seed, 50).unwrap();
+        let mut trial = DEMO.trial(Arrivals::Poisson, 2.0, 10.0, seed);
+        trial.offered_s *= share;
+        trial
+            .records
+            .retain(|r| r.intended_ns as f64 <= trial.offered_s * 1e9);
+        trial.stopped_early = true;
+        let verdict = Drift::new(95.0).judge(&trial, &Earlier::default());
+        assert_eq!(verdict.ruling, Ruling::Unsustainable, "{:?}", verdict.reasons);
     }
 }
 
