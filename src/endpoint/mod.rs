@@ -9,6 +9,7 @@ mod tls;
 mod url;
 
 pub use connection::{Connection, Connector};
+pub(crate) use discover::connect_error;
 pub use discover::{health, models};
 pub use error::EndpointError;
 pub(crate) use error::said;

@@ -140,12 +140,7 @@ impl Tally {
         (Outcome::Ok, None)
     }
 
-    /// Whether the server told how many tokens it made.
-    pub(super) fn has_usage(&self) -> bool {
-        self.usage.is_some_and(|u| u.completion.is_some())
-    }
-
-    /// Tokens asked of the prompt as the server counted them.
+    /// Prompt tokens as the server counted them.
     pub(super) fn prompt_tokens(&self) -> Option<u32> {
         self.usage.and_then(|u| u.prompt)
     }

@@ -1,0 +1,192 @@
+//! `progress.jsonl`: what a running trial knows, one line a step, so that a decided trial can be stopped.
+
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::criterion::Progress;
+use crate::loadgen::ProgressReader;
+use crate::trial::Backlog;
+
+/// Name of the file in the trial's folder.
+pub(super) const FILE_NAME: &str = "progress.jsonl";
+
+/// A line: counts since the start at the end of step `k`, that is at `k * step_s` seconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Line {
+    /// Number of the step.
+    pub(super) k: u64,
+    /// Seconds of a step.
+    pub(super) step_s: f64,
+    /// Requests whose time had come.
+    pub(super) intended: u32,
+    /// Requests that were finished with, well or badly.
+    pub(super) finished: u32,
+    /// Of these, the good ones.
+    pub(super) good: u32,
+    /// Median time to the first token of the requests that ended in this step, milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) ttft_p50_ms: Option<f64>,
+}
+
+/// Seconds of a step: a hundredth of the trial, between a tenth of a second and a second.
+pub(super) fn step_s(duration_s: f64) -> f64 {
+    (duration_s / 100.0).clamp(0.1, 1.0)
+}
+
+/// Counts finished requests by step and writes a line when a step is past.
+pub(super) struct ProgressWriter {
+    file: fs_err::File,
+    step_s: f64,
+    /// Finished and good requests by step, and times to the first token of the steps that are not written yet.
+    finished: Vec<(u32, u32)>,
+    ttft_ms: Vec<Vec<f64>>,
+    written: u64,
+    total: (u32, u32),
+}
+
+/// How long after the end of a step its rows may still come in.
+const GRACE_S: f64 = 0.15;
+
+impl ProgressWriter {
+    /// Creates the file; the first line stands for the start.
+    pub(super) fn create(dir: &Path, duration_s: f64) -> io::Result<Self> {
+        let mut writer = Self {
+            file: fs_err::File::create(dir.join(FILE_NAME))?,
+            step_s: step_s(duration_s),
+            finished: Vec::new(),
+            ttft_ms: Vec::new(),
+            written: 0,
+            total: (0, 0),
+        };
+        writer.line(0, 0, None)?;
+        Ok(writer)
+    }
+
+    /// Counts a request that ended `done_s` after the start.
+    pub(super) fn finished(&mut self, done_s: f64, good: bool, ttft_ms: Option<f64>) {
+        // A step that is already written takes no more; its latecomers count in the next.
+        let step = ((done_s / self.step_s).ceil() as usize).max(self.written as usize + 1);
+        if step >= self.finished.len() {
+            self.finished.resize(step + 1, (0, 0));
+            self.ttft_ms.resize_with(step + 1, Vec::new);
+        }
+        self.finished[step].0 += 1;
+        self.finished[step].1 += u32::from(good);
+        self.ttft_ms[step].extend(ttft_ms);
+    }
+
+    /// Writes the steps that are past at `now_s`; `intended` tells how many requests were due at a time.
+    pub(super) fn advance(&mut self, now_s: f64, intended: impl Fn(f64) -> u32) -> io::Result<()> {
+        while (self.written + 1) as f64 * self.step_s + GRACE_S <= now_s {
+            let step = self.written as usize + 1;
+            let (finished, good) = self.finished.get(step).copied().unwrap_or_default();
+            self.total = (self.total.0 + finished, self.total.1 + good);
+            let mut times = self.ttft_ms.get_mut(step).map(std::mem::take).unwrap_or_default();
+            let middle = times.len() / 2;
+            let median = (!times.is_empty()).then(|| *times.select_nth_unstable_by(middle, f64::total_cmp).1);
+            self.line(step as u64, intended(step as f64 * self.step_s), median)?;
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, k: u64, intended: u32, ttft_p50_ms: Option<f64>) -> io::Result<()> {
+        let line = Line {
+            k,
+            step_s: self.step_s,
+            intended,
+            finished: self.total.0,
+            good: self.total.1,
+            ttft_p50_ms,
+        };
+        let mut text = serde_json::to_vec(&line)?;
+        text.push(b'\n');
+        self.written = k;
+        self.file.write_all(&text)
+    }
+}
+
+/// Follows the file of a running trial.
+pub(super) struct Follower {
+    path: PathBuf,
+    duration_s: f64,
+    offset: u64,
+    rest: Vec<u8>,
+    backlog: Backlog,
+    ttft_p50_ms: Option<f64>,
+}
+
+impl Follower {
+    /// Follows the trial in `dir`.
+    pub(super) fn new(dir: &Path, duration_s: f64) -> Self {
+        Self {
+            path: dir.join(FILE_NAME),
+            duration_s,
+            offset: 0,
+            rest: Vec::new(),
+            backlog: Backlog::default(),
+            ttft_p50_ms: None,
+        }
+    }
+
+    /// Takes what was added to the file.
+    fn catch_up(&mut self) -> io::Result<()> {
+        let mut file = std::fs::File::open(&self.path)?;
+        file.seek(SeekFrom::Start(self.offset))?;
+        self.offset += file.read_to_end(&mut self.rest)? as u64;
+        let Some(end) = memchr::memrchr(b'\n', &self.rest) else {
+            return Ok(());
+        };
+        let lines: Vec<u8> = self.rest.drain(..=end).collect();
+        for line in lines.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
+            let line: Line = serde_json::from_slice(line)?;
+            self.backlog.step_s = line.step_s;
+            self.backlog.intended.push(line.intended);
+            self.backlog.finished.push(line.finished);
+            self.backlog.good.push(line.good);
+            self.ttft_p50_ms = line.ttft_p50_ms.or(self.ttft_p50_ms);
+        }
+        Ok(())
+    }
+}
+
+impl ProgressReader for Follower {
+    fn read(&mut self) -> Option<Progress> {
+        // A file that is not there yet, or cannot be read just now, tells nothing; the next look may.
+        self.catch_up().ok()?;
+        let steps = self.backlog.len().checked_sub(1)?;
+        Some(Progress {
+            elapsed_s: steps as f64 * self.backlog.step_s,
+            duration_s: self.duration_s,
+            backlog: self.backlog.clone(),
+            ttft_p50_ms: self.ttft_p50_ms,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut follower = Follower::new(dir.path(), 10.0);
+        assert!(follower.read().is_none());
+        let mut writer = ProgressWriter::create(dir.path(), 10.0).unwrap();
+        assert_eq!(follower.read().unwrap().backlog.intended, [0]);
+        writer.finished(0.05, true, Some(7.0));
+        writer.finished(0.15, false, None);
+        writer.advance(0.3, |s| (s * 100.0).round() as u32).unwrap();
+        // Too late for its own step.
+        writer.finished(0.05, true, Some(9.0));
+        writer.advance(0.5, |s| (s * 100.0).round() as u32).unwrap();
+        let progress = follower.read().unwrap();
+        assert_eq!(progress.backlog.intended, [0, 10, 20, 30]);
+        assert_eq!(progress.backlog.finished, [0, 1, 2, 2]);
+        assert_eq!(progress.backlog.good, [0, 1, 1, 1]);
+        assert_eq!(progress.ttft_p50_ms, Some(7.0));
+        assert!((progress.elapsed_s - 0.3).abs() < 1e-9);
+    }
+}
