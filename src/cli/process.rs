@@ -69,10 +69,13 @@ impl From<LayoutName> for Layout {
 /// A time in whole seconds: `300`, `5s`, `5m`.
 pub(super) fn whole_seconds(text: &str) -> Result<i64, String> {
     let seconds = tables::seconds(text).ok_or("write seconds, or for example `5s` or `5m`")?;
-    if seconds.fract() == 0.0 {
-        Ok(seconds as i64)
+    if seconds.fract() != 0.0 {
+        return Err("the older files know whole seconds only".to_owned());
+    }
+    if seconds > 1e9 {
+        Err("that is longer than any trial".to_owned())
     } else {
-        Err("the older files know whole seconds only".to_owned())
+        Ok(seconds as i64)
     }
 }
 

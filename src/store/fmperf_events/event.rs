@@ -32,6 +32,24 @@ pub(super) struct Event<'a> {
     pub(super) characters: u32,
 }
 
+/// The latest time that is plausible: the year 2100, in nanoseconds since 1970.
+const LATEST_NS: i64 = 4_102_444_800_000_000_000;
+/// The longest duration that is plausible, in milliseconds: 31 years.
+const LONGEST_MS: f64 = 1e12;
+
+impl Event<'_> {
+    /// Why the event's times cannot be, where they cannot: arithmetic on the others is safe.
+    pub(super) fn implausible(&self) -> Option<&'static str> {
+        if !(0..=LATEST_NS).contains(&self.timestamp) {
+            Some("`timestamp` is not a time in nanoseconds since 1970")
+        } else if self.duration_ms.abs() > LONGEST_MS {
+            Some("`duration_ms` is longer than 31 years")
+        } else {
+            None
+        }
+    }
+}
+
 /// A number that is the same in every event, so that its text is looked at once.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Number<'a> {

@@ -48,10 +48,11 @@ impl Gather {
             request.first_duration_ms = event.duration_ms;
         }
         request.last_timestamp_ns = request.last_timestamp_ns.max(event.timestamp);
+        let tokens = event.tokens.map_or(1, |n| u32::try_from(n).unwrap_or(0));
         let good = event.ok && event.error.is_none();
         request.success &= good;
         if good {
-            request.tokens += event.tokens.map_or(1, |n| u32::try_from(n).unwrap_or(0));
+            request.tokens = request.tokens.saturating_add(tokens);
             let first = request.first_token_ns.get_or_insert(event.timestamp);
             *first = (*first).min(event.timestamp);
         } else if request.error.is_none() {
@@ -59,11 +60,13 @@ impl Gather {
             request.error = Some(text.into());
         }
         let index = event.response_idx.unwrap_or(i64::from(request.events) - 1);
-        request.indexed = request.indexed.max(u32::try_from(index + 1).unwrap_or(0));
-        request.reported += event.tokens.map_or(1, |n| u32::try_from(n).unwrap_or(0));
+        request.indexed = request
+            .indexed
+            .max(u32::try_from(index.saturating_add(1)).unwrap_or(0));
+        request.reported = request.reported.saturating_add(tokens);
         request.exclude |= event.exclude;
         request.consistent &= event.consistent;
-        request.characters += event.characters;
+        request.characters = request.characters.saturating_add(event.characters);
         if self.detail == Detail::Tokens {
             request.durations_ms.push(event.duration_ms);
         }

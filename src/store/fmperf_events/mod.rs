@@ -22,6 +22,7 @@ use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 
+use event::Event;
 use gather::Gather;
 use stream::Stream;
 
@@ -144,21 +145,7 @@ fn read_list<R: Read>(stream: &mut Stream<'_, R>, gather: &mut Gather) -> Result
         if stream.require("the list of events")? != b'{' {
             return Err(stream.malformed("an event is not an object"));
         }
-        // Nearly always the whole event is in the buffer and written as json.dump writes it.
-        if let Some((event, length)) = event::fast(stream.window()) {
-            gather.add(&event);
-            stream.advance(length);
-        } else {
-            let length = stream.value_length("an event")?;
-            let whole = &stream.window()[..length];
-            if let Some((event, _)) = event::fast(whole) {
-                gather.add(&event);
-            } else {
-                let event: event::Slow = stream.decode(length)?;
-                gather.add(&event.borrow());
-            }
-            stream.advance(length);
-        }
+        read_event(stream, gather)?;
         match stream.require("the list of events")? {
             b',' => stream.advance(1),
             b']' => break,
@@ -166,6 +153,33 @@ fn read_list<R: Read>(stream: &mut Stream<'_, R>, gather: &mut Gather) -> Result
         }
     }
     stream.advance(1);
+    Ok(())
+}
+
+/// Reads one event, which begins at the window's start.
+fn read_event<R: Read>(stream: &mut Stream<'_, R>, gather: &mut Gather) -> Result<(), EventsError> {
+    let mut add = |event: &Event<'_>| {
+        event.implausible().map_or_else(
+            || {
+                gather.add(event);
+                Ok(())
+            },
+            Err,
+        )
+    };
+    // Nearly always the whole event is in the buffer and written as json.dump writes it.
+    let (added, length) = if let Some((event, length)) = event::fast(stream.window()) {
+        (add(&event), length)
+    } else {
+        let length = stream.value_length("an event")?;
+        let added = match event::fast(&stream.window()[..length]) {
+            Some((event, _)) => add(&event),
+            None => add(&stream.decode::<event::Slow>(length)?.borrow()),
+        };
+        (added, length)
+    };
+    added.map_err(|why| stream.malformed(why))?;
+    stream.advance(length);
     Ok(())
 }
 

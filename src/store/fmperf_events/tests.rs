@@ -306,7 +306,8 @@ proptest! {
         }
         // The whole reader says what serde says.
         let document = format!("{{\"results\": [{text}]}}");
-        prop_assert_eq!(read(document.as_bytes()).is_ok(), slow.is_ok());
+        let taken = slow.is_ok_and(|slow| slow.borrow().implausible().is_none());
+        prop_assert_eq!(read(document.as_bytes()).is_ok(), taken);
     }
 
     #[test]

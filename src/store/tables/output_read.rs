@@ -59,10 +59,10 @@ pub fn read_responses(path: &Path) -> Result<ResponseTable, TableError> {
             record: &record,
         };
         table.responses.push(Response {
-            received_ns: row.cell(columns[0], "a UTC time", time::parse)?,
+            received_ns: row.cell(columns[0], "a UTC time from 1970 to 2100", time::parse)?,
             duration_ms: row.cell(columns[1], "a number of milliseconds", |t| match t {
-                "" => Some(f64::NAN),
-                _ => t.parse().ok(),
+                "" | "nan" | "NaN" => Some(f64::NAN),
+                _ => t.parse().ok().filter(|ms: &f64| ms.abs() < 1e12),
             })?,
             success: row.cell(columns[2], "True or False", truth)?,
         });

@@ -2,6 +2,9 @@
 
 use chrono::{DateTime, NaiveDateTime};
 
+/// The year 2100: what is later is no time of a trial, and arithmetic on what is earlier is safe.
+const LATEST_NS: i64 = 4_102_444_800_000_000_000;
+
 /// `20261122T142725`, as in `output.csv` up to March 2026. The fraction is dropped.
 pub(super) fn compact(ns: i64) -> String {
     format(ns, "%Y%m%dT%H%M%S")
@@ -28,7 +31,7 @@ pub(super) fn parse(text: &str) -> Option<i64> {
         let time = NaiveDateTime::parse_from_str(text, pattern).ok()?;
         time.and_utc().timestamp_nanos_opt()
     };
-    match text.len() {
+    let found = match text.len() {
         15 => naive("%Y%m%dT%H%M%S"),
         19 => naive("%Y-%m-%d %H:%M:%S").or_else(|| naive("%Y-%m-%dT%H:%M:%S")),
         _ => DateTime::parse_from_rfc3339(&text.replacen(' ', "T", 1))
@@ -36,7 +39,8 @@ pub(super) fn parse(text: &str) -> Option<i64> {
             .and_then(|t| t.timestamp_nanos_opt())
             .or_else(|| naive("%Y-%m-%dT%H:%M:%S%.f"))
             .or_else(|| naive("%Y-%m-%d %H:%M:%S%.f")),
-    }
+    };
+    found.filter(|ns| (0..=LATEST_NS).contains(ns))
 }
 
 #[cfg(test)]
@@ -58,7 +62,14 @@ mod tests {
         assert_eq!(parse(&iso(ns)), Some(ns / 1_000_000 * 1_000_000));
         assert_eq!(parse("2026-11-22T14:27:25.999+00:00"), parse(&iso(ns)));
         assert_eq!(parse("2026-11-22 14:27:25.999"), parse(&iso(ns)));
-        for bad in ["", "today", "20261322T142725", "2026-11-22"] {
+        for bad in [
+            "",
+            "today",
+            "20261322T142725",
+            "2026-11-22",
+            "2200-01-01 00:00:00",
+            "1960-01-01 00:00:00",
+        ] {
             assert_eq!(parse(bad), None, "{bad}");
         }
     }

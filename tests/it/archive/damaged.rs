@@ -57,6 +57,16 @@ fn damaged_results_say_what_and_where() {
             "expected i64",
         ),
         (
+            "timestamp beyond all",
+            replaced("\"timestamp\": 1", "\"timestamp\": 9223372036854775807, \"t\": 1"),
+            "not a time in nanoseconds",
+        ),
+        (
+            "duration beyond all",
+            replaced("\"duration_ms\": 708.26705", "\"duration_ms\": -1e300"),
+            "longer than 31 years",
+        ),
+        (
             "ok is a number",
             replaced("\"ok\": true", "\"ok\": 1"),
             "expected a boolean",
@@ -182,13 +192,13 @@ fn damaged_tables_say_file_and_line() {
 fn a_bad_folder_does_not_hide_the_good_ones() {
     let root = tempfile::tempdir().unwrap();
     copy(
-        "sus_300_60s",
+        "syn_stable_240_5min",
         &[("results.json.gz", "results.json.gz")],
         &root.path().join("good"),
     );
     std::fs::create_dir(root.path().join("bad")).unwrap();
     std::fs::write(root.path().join("bad/results.json"), "{").unwrap();
-    let entries = json("evaluate", &["--filter-buffer", "5"], &[root.path()], 3);
+    let entries = json("evaluate", &["--filter-buffer", "30"], &[root.path()], 3);
     assert_eq!(entries.len(), 2);
     assert!(entries[0]["error"].is_string() && entries[1]["error"].is_null());
     assert_eq!(entries[1]["ruling"], "sustainable");

@@ -208,13 +208,17 @@ fn drift_sees_overload_and_nothing_else() {
 
 #[test]
 fn people_see_both_rules_and_where_they_differ() {
-    let output = run("evaluate", &["--evaluation", "welch"], &[&case("sus_300_60s")]);
+    let output = run(
+        "evaluate",
+        &["--evaluation", "welch"],
+        &[&case("syn_drift_240_5min")],
+    );
     let (out, err) = (
         String::from_utf8(output.stdout).unwrap(),
         String::from_utf8(output.stderr).unwrap(),
     );
     assert!(
-        out.contains("failed (155.5/min)") && out.contains("1.395e-6"),
+        out.contains("passed (235.5/min)") && out.contains("1.991e-62"),
         "{out}"
     );
     assert!(
