@@ -141,6 +141,19 @@ impl FoundTrial {
         })
     }
 
+    /// Takes over how the search that used this trial judged it: `verdict.json` may be that of an earlier search with
+    /// another criterion.
+    pub fn judged_for(&mut self, criterion: &str, ruling: Ruling, margin: Option<Estimate>) {
+        if COMPARED.contains(&criterion) {
+            self.rulings.insert(criterion.to_owned(), ruling);
+        }
+        if self.criterion.as_deref() != Some(criterion) {
+            self.criterion = Some(criterion.to_owned());
+            self.margin = margin;
+        }
+        self.ruling = Some(ruling);
+    }
+
     /// Orders trials by the time in their folder's name; `-10` follows `-9`.
     pub fn order(&self) -> (String, u64, String) {
         let (time, suffix) = self.time.split_at_checked(19).unwrap_or((&self.time, ""));

@@ -87,6 +87,7 @@ fn pair(key: Key, mut trials: Vec<FoundTrial>, stored: Option<&CapacityFile>) ->
         for line in &stored.evidence {
             for trial in trials.iter_mut().filter(|t| t.id.as_deref() == Some(&line.id)) {
                 trial.offered = Some(line.offered);
+                trial.judged_for(&stored.evaluation, line.ruling, line.margin);
             }
         }
     }
@@ -271,6 +272,21 @@ mod tests {
         assert_eq!(all[0].load_s, Some(120.0));
         assert_eq!(all[0].trials[0].rate, Rate::per_minute(64.0), "in order of time");
         assert!(all[0].warnings.is_empty(), "{:?}", all[0].warnings);
+    }
+
+    #[test]
+    fn a_stored_trial_that_another_search_used_has_both_rulings() {
+        let mut used = trial(64.0, T);
+        used.id = Some("a".into());
+        used.criterion = Some("drift".into());
+        used.rulings = BTreeMap::from([("drift".to_owned(), T)]);
+        used.judged_for("drift", T, None);
+        assert_eq!(used.rulings.len(), 1);
+        used.judged_for("welch", F, None);
+        assert_eq!((used.ruling, used.criterion.as_deref()), (Some(F), Some("welch")));
+        assert!(differ(&used));
+        used.judged_for("plateau", T, None);
+        assert_eq!(used.rulings.len(), 2, "another question");
     }
 
     #[test]
