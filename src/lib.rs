@@ -19,6 +19,8 @@
 //! | [`campaign`] | the pairs of a run, one after the other, on one target |
 //! | [`cli`] | one file a verb; exit codes |
 
+#![cfg_attr(test, allow(clippy::float_cmp, reason = "exact values are meant"))]
+
 pub mod campaign;
 pub mod capacity;
 pub mod cli;

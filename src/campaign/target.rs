@@ -119,25 +119,22 @@ impl Target {
         let timeout = settings.discovery_timeout;
         let models = discover::models(url, key.as_ref().map(Secret::expose), timeout)?;
         let mut notes = Vec::new();
-        let model = match &settings.model {
-            Some(model) => {
-                if !models.contains(model) {
-                    notes.push(format!(
-                        "MODEL={model} is not among those that {url} lists: {}",
-                        models.join(", ")
-                    ));
-                }
-                model.clone()
+        let model = if let Some(model) = &settings.model {
+            if !models.contains(model) {
+                notes.push(format!(
+                    "MODEL={model} is not among those that {url} lists: {}",
+                    models.join(", ")
+                ));
             }
-            None => {
-                if models.len() > 1 {
-                    notes.push(format!(
-                        "{url} lists {}; the first is used, set MODEL for another",
-                        models.join(", ")
-                    ));
-                }
-                models.into_iter().next().unwrap_or_default()
+            model.clone()
+        } else {
+            if models.len() > 1 {
+                notes.push(format!(
+                    "{url} lists {}; the first is used, set MODEL for another",
+                    models.join(", ")
+                ));
             }
+            models.into_iter().next().unwrap_or_default()
         };
         let mut target = Self {
             endpoint: Endpoint {

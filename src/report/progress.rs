@@ -65,7 +65,7 @@ impl Observer for Bars {
                 ));
             }
             Event::TrialJudged { pair, bracket, .. } => {
-                self.search.set_message(format!("{pair}: {}", span(bracket)))
+                self.search.set_message(format!("{pair}: {}", span(bracket)));
             }
             _ => {}
         }

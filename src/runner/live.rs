@@ -20,6 +20,9 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 /// Lines of a log that an error shows.
 const TAIL_LINES: usize = 20;
 
+/// Writes the users' files of a judged trial into its staging folder.
+pub type Files<'a> = &'a dyn Fn(&Path, &Manifest, &Trial, &Judged<'_>) -> Result<(), TrialError>;
+
 /// What the live runner is told once per pair.
 pub struct Setup<'a> {
     /// Where results go.
@@ -35,7 +38,7 @@ pub struct Setup<'a> {
     /// The manifest of a measured trial.
     pub manifest: &'a dyn Fn(&TrialSpec, &Probe, &Measurement) -> Manifest,
     /// Writes the users' files into a staging folder.
-    pub files: &'a dyn Fn(&Path, &Manifest, &Trial, &Judged<'_>) -> Result<(), TrialError>,
+    pub files: Files<'a>,
     /// Whether the endpoint answers; an error says what it does instead.
     pub alive: &'a dyn Fn() -> Result<(), String>,
     /// Repetitions of a trial after trouble.

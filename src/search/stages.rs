@@ -368,8 +368,7 @@ mod tests {
             let mut search = Stages::new(config(start));
             let mut at = 0;
             let mut asked = std::collections::BTreeSet::new();
-            loop {
-                let Step::Probe(probe) = search.next() else { break };
+            while let Step::Probe(probe) = search.next() {
                 prop_assert!(asked.insert((probe.rate.as_per_minute().to_bits(), probe.attempt)));
                 let ruling = [Ruling::Sustainable, Ruling::Unsustainable, Ruling::Unsure][usize::from(rulings[at])];
                 search.observe(&probe, &verdict(ruling));

@@ -41,7 +41,7 @@ pub fn free_trial_folder(pair: &Path, epoch_ns: i64) -> PathBuf {
     if !first.exists() {
         return first;
     }
-    (2u32..)
+    (2..u32::MAX)
         .map(|n| pair.join(format!("{name}-{n}")))
         .find(|p| !p.exists())
         .expect("some number is free")

@@ -45,9 +45,9 @@ impl Arrival {
         let unit: Vec<f64> = match self {
             Self::Constant => (0..count).map(|i| i as f64 / count as f64).collect(),
             Self::Poisson => {
-                let mut times: Vec<f64> = (0..count).map(|_| rng.random::<f64>()).collect();
-                times.sort_by(f64::total_cmp);
-                times
+                let mut fractions: Vec<f64> = (0..count).map(|_| rng.random::<f64>()).collect();
+                fractions.sort_by(f64::total_cmp);
+                fractions
             }
             Self::Gamma { cv } => {
                 let shape = 1.0 / (cv * cv);

@@ -1,5 +1,4 @@
 //! Integration tests: stored results of every generation, read, judged and written again.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod damaged;
 mod evaluate;

@@ -1,5 +1,4 @@
 //! Load generators other than ours: fmperf (a stand-in with recorded outputs) and any command (a script).
-#![allow(clippy::unwrap_used, reason = "what only tests call is a test")]
 
 mod by_command;
 mod by_fmperf;

@@ -1,8 +1,5 @@
 //! Integration tests: the embedded endpoint over real HTTP on loopback, and `mst serve`.
 
-#![allow(clippy::unwrap_used, reason = "these are tests")]
-#![allow(clippy::float_cmp, reason = "metrics count whole things")]
-
 mod client;
 mod command;
 mod load;

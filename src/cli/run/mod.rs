@@ -50,6 +50,7 @@ Examples:
   mst run --format json > answers.json     for programs";
 
 /// Runs the verb.
+#[expect(clippy::needless_pass_by_value, reason = "every verb is given its arguments")]
 pub(crate) fn run(args: Args) -> Outcome {
     let loaded = args.settings.load()?;
     let settings = &loaded.settings;
