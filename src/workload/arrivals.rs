@@ -65,8 +65,7 @@ impl Arrival {
             }
             Self::Fmperf => fmperf(rate, duration_s, count, &mut rng),
         };
-        let duration_ns = duration_s * 1e9;
-        unit.into_iter().map(|u| (u * duration_ns) as u64).collect()
+        unit.into_iter().map(|u| (u * duration_s * 1e9) as u64).collect()
     }
 }
 
