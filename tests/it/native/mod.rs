@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end where it fails")]
 
+mod discovery;
 mod outcomes;
 mod server;
 mod tls;
