@@ -17,7 +17,7 @@ use std::path::Path;
 
 use crate::capacity::{self, Capacity};
 use crate::executor::local::Local;
-use crate::loadgen::LoadGenerator;
+use crate::loadgen::{API_KEY_VARIABLE, LoadGenerator};
 use crate::report::{Event, Observer};
 use crate::runner::live::{Live, Setup};
 use crate::runner::memo::Memo;
@@ -98,6 +98,11 @@ impl Campaign<'_> {
             files::write(self, folder, manifest, trial, judged)
         };
         let alive = || self.target.alive();
+        let key = self.settings.api_key.as_ref();
+        let secrets: Vec<_> = key
+            .map(|key| (API_KEY_VARIABLE.to_owned(), key.expose().to_owned()))
+            .into_iter()
+            .collect();
         let live = Live::new(Setup {
             store: self.store,
             lease: &lease,
@@ -107,6 +112,7 @@ impl Campaign<'_> {
             manifest: &manifest,
             files: &write,
             alive: &alive,
+            secrets: &secrets,
             retries: self.settings.retries,
         });
         let read = |folder: &Path, spec: &TrialSpec| Ok(self.loadgen.read(&self.trials.job(spec), folder)?);

@@ -41,6 +41,8 @@ pub struct Setup<'a> {
     pub files: Files<'a>,
     /// Whether the endpoint answers; an error says what it does instead.
     pub alive: &'a dyn Fn() -> Result<(), String>,
+    /// Variables of the commands that are not written down anywhere.
+    pub secrets: &'a [(String, String)],
     /// Repetitions of a trial after trouble.
     pub retries: u32,
 }
@@ -69,7 +71,8 @@ impl<'a> Live<'a> {
         let pair = lease.pair_name();
         let folder = store.begin(&pair, &id)?;
         let job = (self.setup.job)(spec);
-        for command in loadgen.prepare(&job, &folder)? {
+        for mut command in loadgen.prepare(&job, &folder)? {
+            command.env.extend_from_slice(self.setup.secrets);
             self.execute(&command, &job, &folder, watch)?;
         }
         let measurement = loadgen.read(&job, &folder)?;
