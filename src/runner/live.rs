@@ -137,6 +137,10 @@ impl<'a> Live<'a> {
             Exit::Signal(signal) => format!("the load generator `{program}` was ended by signal {signal}"),
             Exit::TimedOut => format!("the load generator `{program}` did not end in time and was killed"),
         };
+        // A load generator that finds no endpoint gives up, too.
+        if let Err(why) = (self.setup.alive)() {
+            return Err(TrialError::Endpoint(format!("{what}, and the endpoint is gone: {why}")));
+        }
         Err(TrialError::Exit {
             what,
             log: command.log.clone(),
