@@ -167,7 +167,7 @@ pub fn find(
 }
 
 /// Waits, but not longer than until an interrupt.
-fn pause(seconds: f64, interrupted: &dyn Fn() -> bool) {
+pub(crate) fn pause(seconds: f64, interrupted: &dyn Fn() -> bool) {
     let end = std::time::Instant::now() + std::time::Duration::from_secs_f64(seconds);
     while std::time::Instant::now() < end && !interrupted() {
         std::thread::sleep(std::time::Duration::from_millis(100));

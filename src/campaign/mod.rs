@@ -29,6 +29,9 @@ use crate::store::{CapacityFile, Lease, LeaseError, Manifest, Store, layout, wri
 use crate::trial::TrialSpec;
 use crate::units::Rate;
 
+/// Pause between two looks at a lease that somebody else holds, seconds.
+const LEASE_LOOK_S: f64 = 1.0;
+
 /// Everything that the pairs of a run share.
 pub struct Campaign<'a> {
     /// The settings.
@@ -75,7 +78,7 @@ impl Campaign<'_> {
     ) -> Result<PairAnswer, TrialError> {
         let pair = &experiment.name;
         let folder = self.store.pair(pair);
-        let lease = self.lease(&folder)?;
+        let lease = self.lease(&folder, observer)?;
         self.store.sweep(pair)?;
         let stored = if self.fresh {
             std::collections::BTreeMap::new()
@@ -147,11 +150,22 @@ impl Campaign<'_> {
     }
 
     /// Takes the lease of a pair, waiting for it if that was asked for.
-    fn lease(&self, folder: &Path) -> Result<Lease, TrialError> {
+    fn lease(&self, folder: &Path, observer: &mut dyn Observer) -> Result<Lease, TrialError> {
+        let mut told = false;
         loop {
             match Lease::take(folder) {
-                Err(LeaseError::Held { .. }) if self.wait && !(self.interrupted)() => {
-                    std::thread::sleep(std::time::Duration::from_secs(1));
+                Err(LeaseError::Held { path, host, pid }) if self.wait => {
+                    if !told {
+                        let path = path.display();
+                        observer.see(&Event::Note {
+                            text: format!("{path} is in use by process {pid} on {host}; waiting for it"),
+                        });
+                        told = true;
+                    }
+                    capacity::pause(LEASE_LOOK_S, self.interrupted);
+                    if (self.interrupted)() {
+                        return Err(TrialError::Interrupted);
+                    }
                 }
                 taken => return Ok(taken?),
             }
