@@ -200,6 +200,12 @@ impl Watch for Watching<'_> {
         (self.interrupted)()
     }
 
+    fn note(&mut self, text: &str) {
+        self.observer.see(&Event::Note {
+            text: text.to_owned(),
+        });
+    }
+
     fn retried(&mut self, why: &str, left: u32) {
         self.observer.see(&Event::TrialRetried {
             why: why.to_owned(),
