@@ -77,13 +77,14 @@ impl Campaign<'_> {
         observer: &mut dyn Observer,
     ) -> Result<PairAnswer, TrialError> {
         let pair = &experiment.name;
-        let folder = self.store.pair(pair);
+        let name = rules::folder(self.settings, experiment);
+        let folder = self.store.pair(&name);
         let lease = self.lease(&folder, observer)?;
-        self.store.sweep(pair)?;
+        self.store.sweep(&name)?;
         let stored = if self.fresh {
             std::collections::BTreeMap::new()
         } else {
-            self.store.trials(pair)?
+            self.store.trials(&name)?
         };
         observer.see(&Event::PairStarted {
             pair: pair.clone(),
@@ -139,7 +140,7 @@ impl Campaign<'_> {
             capacity,
         };
         write_json(&folder.join(layout::CAPACITY), &self.capacity_file(&answer))?;
-        files::finish(self, &answer)?;
+        files::finish(&answer)?;
         observer.see(&Event::PairDone {
             pair: pair.clone(),
             answer: answer.capacity.answer.clone(),
