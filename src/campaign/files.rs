@@ -250,8 +250,7 @@ pub(super) fn finish(answer: &PairAnswer) -> Result<(), TrialError> {
         termination_reason: &found.termination_code,
         bracket: answer.capacity.bracket,
     };
-    mark_finished(&carrier.folder, &finish)
-        .map_err(|e| malformed(&carrier.folder, &e).into())
+    mark_finished(&carrier.folder, &finish).map_err(|e| malformed(&carrier.folder, &e).into())
 }
 
 fn malformed(path: &Path, error: &dyn std::fmt::Display) -> StoreError {

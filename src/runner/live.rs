@@ -8,7 +8,7 @@ use crate::criterion::Flow;
 use crate::executor::{Executor, Exit};
 use crate::loadgen::{Command, LoadGenerator, TrialJob};
 use crate::search::Probe;
-use crate::store::{Lease, Manifest, Store, layout, write_json};
+use crate::store::{FOLDER_VARIABLE, Lease, Manifest, Store, layout, write_json};
 use crate::trial::{Measurement, Outcome, TrialSpec};
 
 /// How often a running trial is looked at.
@@ -73,6 +73,8 @@ impl<'a> Live<'a> {
         let job = (self.setup.job)(spec);
         for mut command in loadgen.prepare(&job, &folder)? {
             command.env.extend_from_slice(self.setup.secrets);
+            let place = folder.to_string_lossy().into_owned();
+            command.env.push((FOLDER_VARIABLE.to_owned(), place));
             self.execute(&command, &job, &folder, watch)?;
         }
         let measurement = loadgen.read(&job, &folder)?;
@@ -139,7 +141,9 @@ impl<'a> Live<'a> {
         };
         // A load generator that finds no endpoint gives up, too.
         if let Err(why) = (self.setup.alive)() {
-            return Err(TrialError::Endpoint(format!("{what}, and the endpoint is gone: {why}")));
+            return Err(TrialError::Endpoint(format!(
+                "{what}, and the endpoint is gone: {why}"
+            )));
         }
         Err(TrialError::Exit {
             what,

@@ -157,7 +157,9 @@ fn with_remedy(error: StoreError) -> StoreError {
     match error {
         StoreError::Malformed { path, why } => StoreError::Malformed {
             path,
-            why: format!("{why}; restore the file, or move or remove its folder and the trial is measured again"),
+            why: format!(
+                "{why}; restore the file, or move or remove its folder and the trial is measured again"
+            ),
         },
         other => other,
     }

@@ -67,8 +67,9 @@ pub(crate) fn run(args: Args) -> Outcome {
     if args.dry_run {
         return dry_run::print(settings, loadgen.as_ref(), args.format);
     }
-    let store = Store::open(&settings.results_dir)
-        .map_err(|e| Failure::input(anyhow::Error::new(e).context("RESULTS_DIR cannot be used; give another")))?;
+    let store = Store::open(&settings.results_dir).map_err(|e| {
+        Failure::input(anyhow::Error::new(e).context("RESULTS_DIR cannot be used; give another"))
+    })?;
     let target = Target::open(settings).map_err(unreachable_or_input)?;
     let mut observer = observers(&store)?;
     for note in &target.notes {
