@@ -9,7 +9,7 @@ use crate::campaign::{self, Campaign, PairAnswer, Target, TargetError, Trials};
 use crate::report::{Bars, Event, JsonLines, Lines, Observer, Observers};
 use crate::runner::TrialError;
 use crate::settings::Settings;
-use crate::store::{Store, layout};
+use crate::store::{Store, StoreError, layout};
 
 use super::Format;
 use super::exit::{Exit, Failure, Outcome};
@@ -67,7 +67,9 @@ pub(crate) fn run(args: Args) -> Outcome {
     if args.dry_run {
         return dry_run::print(settings, loadgen.as_ref(), args.format);
     }
-    let store = Store::open(&settings.results_dir)?;
+    let store = Store::open(&settings.results_dir).map_err(|e| {
+        Failure::input(anyhow::Error::new(e).context("RESULTS_DIR cannot be used; give another"))
+    })?;
     let target = Target::open(settings).map_err(unreachable_or_input)?;
     let mut observer = observers(&store)?;
     for note in &target.notes {
@@ -144,6 +146,7 @@ fn exit_of(error: &TrialError) -> Exit {
         | TrialError::Executor(_)
         | TrialError::Exit { .. }
         | TrialError::ClientTooSlow(_) => Exit::LoadGenerator,
+        TrialError::Store(StoreError::Malformed { .. }) => Exit::Input,
         TrialError::Store(_) | TrialError::Lease(_) | TrialError::Interrupted => Exit::Unexpected,
     }
 }
