@@ -66,7 +66,7 @@ pub(crate) fn serve() {
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         println!("{}", listener.local_addr().unwrap().port());
-        let state = Rc::new(RefCell::new(State::default()));
+        let server = Rc::new(RefCell::new(State::default()));
         #[expect(deprecated)]
         let timer = Rc::new(
             AsyncFd::new(Timer(
@@ -74,12 +74,12 @@ pub(crate) fn serve() {
             ))
             .unwrap(),
         );
-        tokio::task::spawn_local(pace(Rc::clone(&state), Rc::clone(&timer)));
+        tokio::task::spawn_local(pace(Rc::clone(&server), Rc::clone(&timer)));
         loop {
             let (tcp, _) = listener.accept().await.unwrap();
             tcp.set_nodelay(true).unwrap();
             setsockopt(&tcp, sockopt::ReceiveTimestampns, &true).unwrap();
-            tokio::task::spawn_local(read(Rc::new(tcp), Rc::clone(&state), Rc::clone(&timer)));
+            tokio::task::spawn_local(read(Rc::new(tcp), Rc::clone(&server), Rc::clone(&timer)));
         }
     });
 }
@@ -90,11 +90,11 @@ fn arm(timer: &AsyncFd<Timer>, at: u64) {
     timer.get_ref().0.set(Expiration::OneShot(at), flags).unwrap();
 }
 
-async fn pace(state: Rc<RefCell<State>>, timer: Rc<AsyncFd<Timer>>) {
+async fn pace(server: Rc<RefCell<State>>, timer: Rc<AsyncFd<Timer>>) {
     loop {
         let mut guard = timer.readable().await.unwrap();
         let _ = guard.try_io(|t| t.get_ref().0.wait().map_err(std::io::Error::from));
-        let mut state = state.borrow_mut();
+        let mut state = server.borrow_mut();
         while let Some(Reverse((due, slot))) = state.due.peek().copied() {
             let now = clock::monotonic_ns();
             if due > now {
@@ -162,9 +162,9 @@ fn chunk(text: &mut String, data: &str) {
     write!(text, "{:x}\r\n{data}\r\n", data.len()).unwrap();
 }
 
-async fn read(tcp: Rc<TcpStream>, state: Rc<RefCell<State>>, timer: Rc<AsyncFd<Timer>>) {
+async fn read(tcp: Rc<TcpStream>, server: Rc<RefCell<State>>, timer: Rc<AsyncFd<Timer>>) {
     let mut buffer = vec![0u8; 64 * 1024];
-    let mut held = Vec::new();
+    let mut pending = Vec::new();
     let mut stamp = 0;
     loop {
         tcp.readable().await.unwrap();
@@ -181,13 +181,13 @@ async fn read(tcp: Rc<TcpStream>, state: Rc<RefCell<State>>, timer: Rc<AsyncFd<T
         });
         match got {
             Ok(0) => return,
-            Ok(n) => held.extend_from_slice(&buffer[..n]),
+            Ok(n) => pending.extend_from_slice(&buffer[..n]),
             Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => continue,
             Err(_) => return,
         }
-        while let Some((path, body, used)) = request(&held) {
+        while let Some((path, body, used)) = request(&pending) {
             if path == "/quit" {
-                let truth = serde_json::to_string(&state.borrow().truth).unwrap();
+                let truth = serde_json::to_string(&server.borrow().truth).unwrap();
                 let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", truth.len());
                 let answer = head + &truth;
                 let mut rest = answer.as_bytes();
@@ -201,36 +201,40 @@ async fn read(tcp: Rc<TcpStream>, state: Rc<RefCell<State>>, timer: Rc<AsyncFd<T
             }
             let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
             let tokens = body["max_tokens"].as_u64().unwrap_or(32);
-            held.drain(..used);
+            pending.drain(..used);
             let begun = clock::monotonic_ns();
-            let state = &mut *state.borrow_mut();
-            let slot = state.free.pop().unwrap_or_else(|| {
-                state.streams.push(None);
-                state.streams.len() - 1
+            let shared = &mut *server.borrow_mut();
+            let slot = shared.free.pop().unwrap_or_else(|| {
+                shared.streams.push(None);
+                shared.streams.len() - 1
             });
             // A probe asks for fewer tokens than the benchmark does.
             if tokens < 8 {
-                state.skip += 1;
+                shared.skip += 1;
             }
-            state.streams[slot] = Some(Stream {
+            shared.streams[slot] = Some(Stream {
                 tcp: Rc::clone(&tcp),
                 arrived: stamp,
                 begun,
                 tokens,
                 sent: 0,
             });
-            state.due.push(Reverse((begun + TTFT_NS, slot)));
-            if state.due.peek().is_some_and(|Reverse((_, first))| *first == slot) {
+            shared.due.push(Reverse((begun + TTFT_NS, slot)));
+            if shared
+                .due
+                .peek()
+                .is_some_and(|Reverse((_, first))| *first == slot)
+            {
                 arm(&timer, begun + TTFT_NS);
             }
         }
     }
 }
 
-/// Path, body and length of the request at the beginning of `held`, when it is whole.
-fn request(held: &[u8]) -> Option<(&str, &[u8], usize)> {
-    let end = memchr::memmem::find(held, b"\r\n\r\n")? + 4;
-    let head = std::str::from_utf8(&held[..end]).ok()?;
+/// Path, body and length of the request at the beginning of `pending`, when it is whole.
+fn request(pending: &[u8]) -> Option<(&str, &[u8], usize)> {
+    let end = memchr::memmem::find(pending, b"\r\n\r\n")? + 4;
+    let head = std::str::from_utf8(&pending[..end]).ok()?;
     let path = head.split(' ').nth(1)?;
     let length = head
         .lines()
@@ -242,6 +246,6 @@ fn request(held: &[u8]) -> Option<(&str, &[u8], usize)> {
                 .ok()
         })
         .unwrap_or(0usize);
-    let body = held.get(end..end + length)?;
+    let body = pending.get(end..end + length)?;
     Some((path, body, end + length))
 }

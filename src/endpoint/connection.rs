@@ -1,6 +1,7 @@
 //! HTTP/1.1 connections that are driven by whoever uses them: no task of their own, so that a read and what it means are
 //! handled in one wake-up.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -25,6 +26,8 @@ pub struct Connector {
     addresses: Vec<SocketAddr>,
     tls: Option<Tls>,
     kernel_timestamps: bool,
+    /// The address that answered last: of several, the others are not tried again every time.
+    preferred: Cell<usize>,
 }
 
 impl Connector {
@@ -49,6 +52,7 @@ impl Connector {
             addresses,
             tls: tls::for_url(url)?,
             kernel_timestamps,
+            preferred: Cell::new(0),
         })
     }
 
@@ -63,9 +67,14 @@ impl Connector {
     /// What the system or the handshake says; TLS failures have the kind `InvalidData`.
     pub async fn connect(&self) -> io::Result<Connection> {
         let mut last = io::Error::other("no address");
-        for address in &self.addresses {
-            match TcpStream::connect(address).await {
-                Ok(tcp) => return self.handshake(tcp).await,
+        let count = self.addresses.len();
+        let first = self.preferred.get();
+        for index in (first..first + count).map(|i| i % count) {
+            match TcpStream::connect(self.addresses[index]).await {
+                Ok(tcp) => {
+                    self.preferred.set(index);
+                    return self.handshake(tcp).await;
+                }
                 Err(error) => last = error,
             }
         }

@@ -18,8 +18,8 @@ pub const FILE_NAME: &str = "requests.jsonl.zst";
 pub const SCHEMA: u32 = 1;
 /// Uncompressed bytes after which the stream is flushed on its own account.
 const FLUSH_BYTES: usize = 256 * 1024;
-/// zstd's own default: four fifths of the best it can do here at a fifth of the time.
-const LEVEL: i32 = 3;
+/// Costs some 6 ms of CPU for a thousand requests of 32 tokens; the levels above gain little.
+const LEVEL: i32 = 6;
 
 /// The first line.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

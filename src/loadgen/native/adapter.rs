@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::failure::{self, TrialFailure};
-use super::progress::Follower;
+use super::progress::{self, Follower};
+use super::signals::STOP_FILE;
 use super::summary::{self, Summary};
 use crate::loadgen::{Capabilities, Command, LoadGenError, LoadGenerator, ProgressReader, TrialJob};
 use crate::store::rows::{self, RowReader};
@@ -52,6 +53,19 @@ impl LoadGenerator for Native {
     }
 
     fn prepare(&self, job: &TrialJob, dir: &Path) -> Result<Vec<Command>, LoadGenError> {
+        // What an earlier attempt left here must not be taken for this one's.
+        for name in [
+            STOP_FILE,
+            failure::FILE_NAME,
+            summary::FILE_NAME,
+            progress::FILE_NAME,
+            rows::FILE_NAME,
+        ] {
+            match fs_err::remove_file(dir.join(name)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
+            }
+        }
         let mut text = serde_json::to_vec_pretty(job).map_err(std::io::Error::from)?;
         text.push(b'\n');
         fs_err::write(dir.join(JOB_FILE), text)?;

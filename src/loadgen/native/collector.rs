@@ -15,6 +15,8 @@ use crate::trial::RawRow;
 
 /// How often the stop file is looked for.
 const LOOK: Duration = Duration::from_millis(50);
+/// How far behind its schedule a shard may be before the trial is ended without it.
+const SHARD_GRACE_S: f64 = 10.0;
 
 /// What a trial's reports amount to.
 pub(super) struct Collected {
@@ -50,7 +52,8 @@ impl Collector {
         watch: &StopWatch,
     ) -> Result<Collected, TrialFailure> {
         let (mut running, mut sending) = (self.shards, self.shards);
-        let mut drain_until = f64::INFINITY;
+        // Until the shards say when they are done sending: a bound on everything, whatever happens to them.
+        let mut drain_until = self.duration_s + self.drain_s + SHARD_GRACE_S;
         let mut flushed_s = 0.0;
         let mut failure = None;
         let result = loop {
@@ -66,8 +69,12 @@ impl Collector {
                     running -= 1;
                     Ok(())
                 }
-                Ok(Report::AllSent) => {
+                Ok(Report::AllSent { stopped_ns }) => {
                     sending -= 1;
+                    if let Some(ns) = stopped_ns {
+                        // The last shard to stop tells how long requests were offered.
+                        self.stopped_s = Some(self.stopped_s.unwrap_or(0.0).max(ns as f64 / 1e9));
+                    }
                     if sending == 0 {
                         drain_until = now_s.max(self.duration_s) + self.drain_s;
                     }

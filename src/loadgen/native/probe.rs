@@ -26,8 +26,6 @@ const PROBE_SECONDS: (f64, f64) = (1.0, 60.0);
 pub(super) struct Learned {
     /// Time to the first token and between tokens, seconds.
     pub(super) latency_s: Option<(f64, f64)>,
-    /// Prompt tokens that the server counted, where it did.
-    pub(super) prompt_tokens: Option<u32>,
     /// What a reader of the figures should know.
     pub(super) notes: Vec<String>,
 }
@@ -72,7 +70,6 @@ pub(super) fn probe(
                 judge(&tally, tokens, &address, &mut learned)?;
                 let gaps = f64::from(tokens.saturating_sub(1).max(1));
                 learned.latency_s = Some((ttft_s, (e2e_s - ttft_s).max(0.0) / gaps));
-                learned.prompt_tokens = tally.prompt_tokens();
                 break;
             }
             Answer::Status(status @ (400 | 422), text) => {

@@ -184,9 +184,9 @@ mod tests {
         writer.advance(0.5, |s| (s * 100.0).round() as u32).unwrap();
         let progress = follower.read().unwrap();
         assert_eq!(progress.backlog.intended, [0, 10, 20, 30]);
-        assert_eq!(progress.backlog.finished, [0, 1, 2, 2]);
-        assert_eq!(progress.backlog.good, [0, 1, 1, 1]);
-        assert_eq!(progress.ttft_p50_ms, Some(7.0));
+        assert_eq!(progress.backlog.finished, [0, 1, 3, 3]);
+        assert_eq!(progress.backlog.good, [0, 1, 2, 2]);
+        assert_eq!(progress.ttft_p50_ms, Some(9.0));
         assert!((progress.elapsed_s - 0.3).abs() < 1e-9);
     }
 }

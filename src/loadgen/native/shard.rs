@@ -70,8 +70,11 @@ pub(super) enum Report {
     Ready,
     /// Finished requests.
     Rows(Vec<RawRow>),
-    /// Everything was sent.
-    AllSent,
+    /// It sends no more.
+    AllSent {
+        /// When it was told to stop, nanoseconds since the start; `None` where everything was sent.
+        stopped_ns: Option<u64>,
+    },
     /// It is over.
     Done,
     /// It cannot go on.
@@ -185,8 +188,8 @@ fn conduct(plan: Plan, start: &Receiver<Start>) -> io::Result<()> {
         shard.start.set(at);
         let pacer = Pacer::new()?;
         let ticker = tokio::task::spawn_local(tick(Rc::clone(&shard)));
-        shard.pace(&pacer).await?;
-        let _ = shard.reports.send(Report::AllSent);
+        let stopped_ns = shard.pace(&pacer).await?;
+        let _ = shard.reports.send(Report::AllSent { stopped_ns });
         while shard.open.get() > 0 && !shard.control.abort.load(Ordering::Relaxed) {
             pacer.wait_until(clock::monotonic_ns() + 2_000_000).await?;
         }
@@ -242,12 +245,12 @@ impl Shard {
         }
     }
 
-    /// Sends every request at its time.
-    async fn pace(self: &Rc<Self>, pacer: &Pacer) -> io::Result<()> {
+    /// Sends every request at its time; returns when it was stopped, if it was.
+    async fn pace(self: &Rc<Self>, pacer: &Pacer) -> io::Result<Option<u64>> {
         while !self.control.stop.load(Ordering::Relaxed) {
             let now = clock::monotonic_ns();
             let wake = match self.next() {
-                Next::Over => return Ok(()),
+                Next::Over => return Ok(None),
                 Next::Starved => now + STARVED_NS,
                 Next::At(due) if self.absolute(due) <= now => {
                     self.fire_due(now);
@@ -259,8 +262,9 @@ impl Shard {
             };
             pacer.wait_until(wake.min(now + TICK.as_nanos() as u64)).await?;
         }
-        self.leave_overdue();
-        Ok(())
+        let now = clock::monotonic_ns();
+        self.leave_overdue(now);
+        Ok(Some(self.since_start(now)))
     }
 
     /// The next request's time.
@@ -306,8 +310,7 @@ impl Shard {
     }
 
     /// After a stop: requests whose time had come but that were never sent are the client's fault, and told.
-    fn leave_overdue(&self) {
-        let now = clock::monotonic_ns();
+    fn leave_overdue(&self, now: u64) {
         while let Next::At(due) = self.next() {
             if self.absolute(due) + STARVED_NS > now {
                 return;

@@ -140,11 +140,6 @@ impl Tally {
         (Outcome::Ok, None)
     }
 
-    /// Prompt tokens as the server counted them.
-    pub(super) fn prompt_tokens(&self) -> Option<u32> {
-        self.usage.and_then(|u| u.prompt)
-    }
-
     /// Moves what was counted into the row.
     pub(super) fn fill(self, row: &mut RawRow) {
         let sent = row.sent_ns.unwrap_or_default();

@@ -1,5 +1,8 @@
 //! Integration tests: the native load generator against a scripted server on loopback.
 
+#![allow(clippy::unwrap_used, reason = "a test may end where it fails")]
+
+mod discovery;
 mod outcomes;
 mod server;
 mod tls;
@@ -297,7 +300,7 @@ fn a_stop_file_ends_a_trial_with_what_it_has() {
     // Every tenth request never ends.
     let server = Server::start(|number, request, stream| {
         if number % 10 == 9 {
-            std::thread::sleep(Duration::from_secs(60));
+            std::thread::sleep(Duration::from_secs(50));
         }
         quick(request, stream)
     });
