@@ -1,5 +1,7 @@
 //! The command line: one file a verb. A verb parses, calls the rooms, prints the answer and returns an exit code.
 
+#![allow(clippy::doc_markdown, reason = "the help shows doc comments as they stand")]
+
 mod config;
 mod evaluate;
 pub mod exit;
@@ -21,14 +23,21 @@ use exit::Outcome;
 
 /// Finds how much load an LLM inference service can sustain, and says how sure it is.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true, max_term_width = 110, after_long_help = EXIT_CODES)]
+#[command(version, propagate_version = true, max_term_width = 110, after_long_help = AFTER_HELP)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     verb: Verb,
 }
 
 /// Shown below the long help.
-const EXIT_CODES: &str = "\
+const AFTER_HELP: &str = "\
+Examples:
+  mst run                                  the embedded endpoint: a few minutes, two token pairs
+  mst run --url http://gpu07:8000          a real endpoint
+  mst run --dry-run                        what it would do, and for how long
+  mst report                               what was found
+  mst run --help                           every verb has a help of its own
+
 Exit codes:
   0  done          1  unexpected     2  usage           3  configuration or input
   4  no sustainable rate found       5  undecided      10  load generator failed

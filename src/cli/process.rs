@@ -16,7 +16,7 @@ use super::exit::{Exit, Failure, Outcome};
 /// Make halves, CSVs and summaries from stored results.
 ///
 /// Reads results.json or results.json.gz of any generation (or requests.jsonl.zst of ours) in every trial folder at or
-/// below PATH, and writes output.csv, `first_half.csv`, `second_half.csv`, results.csv and `results_from_json.csv`. What
+/// below PATH, and writes output.csv, first_half.csv, second_half.csv, results.csv and results_from_json.csv. What
 /// an existing results.csv knows and the events do not (verdict, stage, job) is kept. A second pass changes nothing. A
 /// folder that cannot be read is reported at the end (exit code 3) and does not stop the others.
 #[derive(Debug, clap::Args)]
@@ -37,7 +37,7 @@ pub(crate) struct Args {
     /// How the answer is printed.
     #[arg(long, value_enum, default_value = "human", help_heading = "Output")]
     format: Format,
-    /// What the halves cut at both ends: seconds, or `5m`. Default: what trial.json or the halves there say, else 300.
+    /// What the halves cut at both ends: seconds, or 5m. Default: what trial.json or the halves there say, else 300.
     #[arg(long, value_name = "TIME", value_parser = whole_seconds, help_heading = "Halves")]
     filter_buffer: Option<i64>,
 }

@@ -19,10 +19,10 @@ use crate::workload::LengthClass;
 
 /// Serve the embedded simulated endpoint.
 ///
-/// An OpenAI-compatible server whose answers are paced by a replica with continuous batching: a step takes
-/// `step-base + step-per-seq * running + (prefill-base + prefill-per-token * prompt) for each admitted request` and
-/// makes one token for each running request. So its true capacity is known. One word of a prompt, or one token id, is
-/// one token.
+/// An OpenAI-compatible server whose answers are paced by a replica with continuous batching: a step makes
+/// one token for each running request, and takes step-base, step-per-seq for each of them, and prefill-base and
+/// prefill-per-token for each request that it admits. So its true capacity is known. One word of a prompt, or one token
+/// id, is one token.
 ///
 /// It serves until SIGINT or SIGTERM, and then exits with 0.
 #[derive(Debug, clap::Args)]
@@ -98,7 +98,7 @@ struct ReplicaArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Behaviour")]
 struct BehaviourArgs {
-    /// End responses after this many tokens, unless a request says `ignore_eos` or `min_tokens`
+    /// End responses after this many tokens, unless a request says ignore_eos or min_tokens
     #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
     eos_after: Option<u32>,
     /// Refuse streaming requests as vLLM does: status 200, then an error frame
@@ -112,7 +112,7 @@ enum Profile {
     /// Resembles a model of some 8 billion parameters on one large accelerator
     #[default]
     Large,
-    /// The server of `mst run` without a URL: some 11,000 requests/min of 32:16
+    /// The server of mst run without a URL: some 11,000 requests/min of 32:16
     Demo,
 }
 

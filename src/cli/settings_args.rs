@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use super::exit::Failure;
 use crate::settings::{self, Loaded, Sources};
 
-/// Flags that set settings. Each beats the environment and the `.env` file.
+/// Flags that set settings. Each beats the environment and the .env file.
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Settings")]
-#[allow(clippy::doc_markdown, reason = "the help shows these comments as they stand")]
 pub(crate) struct SettingsArgs {
     /// File with settings [default: .env, where there is one]
     #[arg(long, value_name = "FILE")]

@@ -39,14 +39,14 @@ pub(crate) struct Args {
     /// Least share of good requests, in percent.
     #[arg(long, value_name = "PERCENT", default_value_t = 95.0, value_parser = percent, help_heading = "Judging")]
     success_rate: f64,
-    /// What the halves cut at both ends: seconds, or `5m`. Default: what trial.json says, else the halves as they are, else
+    /// What the halves cut at both ends: seconds, or 5m. Default: what trial.json says, else the halves as they are, else
     /// 300.
     #[arg(long, value_name = "TIME", value_parser = whole_seconds, help_heading = "Judging")]
     filter_buffer: Option<i64>,
     /// The file to read. Default: the most telling one.
     #[arg(long, value_enum, help_heading = "What a folder does not say")]
     from: Option<SourceName>,
-    /// The rate asked for: requests per minute, or `5/s`.
+    /// The rate asked for: requests per minute, or 5/s.
     #[arg(long, value_name = "RATE", help_heading = "What a folder does not say")]
     req_min: Option<Rate>,
     /// How long requests were sent.
@@ -73,7 +73,7 @@ enum SourceName {
     Results,
     /// output.csv.
     Output,
-    /// `first_half.csv` and `second_half.csv`.
+    /// first_half.csv and second_half.csv.
     Halves,
 }
 

@@ -18,14 +18,12 @@ use super::settings_args::SettingsArgs;
 
 /// Find the maximum sustainable throughput of an endpoint for each token pair.
 ///
-/// Settings come from flags, the environment, `.env` and defaults, in this order. Without a URL, the embedded simulated
+/// Settings come from flags, the environment, .env and defaults, in this order. Without a URL, the embedded simulated
 /// endpoint is measured, with short trials. What is stored in the results folder is not measured again: run the same
 /// command again to resume.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {
-    #[command(flatten)]
-    settings: SettingsArgs,
     /// Say what would be done, and do nothing.
     #[arg(long)]
     dry_run: bool,
@@ -38,6 +36,9 @@ pub(crate) struct Args {
     /// How the answer is printed on stdout.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    // Last: its heading holds for what follows it.
+    #[command(flatten)]
+    settings: SettingsArgs,
 }
 
 const EXAMPLES: &str = "\

@@ -24,7 +24,7 @@ use crate::workload::Arrival;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Run the job that a driver left in DIR/job.json, and leave the results there; the API key comes from `MST_API_KEY`.
+    /// Run the job that a driver left in DIR/job.json, and leave the results there; the API key comes from MST_API_KEY.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["url", "out"])]
     job: Option<PathBuf>,
     /// End when the parent process does.
@@ -36,31 +36,31 @@ pub(crate) struct Args {
     /// How the answer is printed.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    /// Keep the results (requests.jsonl.zst, progress.jsonl, summary.json) in this folder.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     #[command(flatten)]
     target: Target,
     #[command(flatten)]
     load: Load,
     #[command(flatten)]
     limits: LimitArgs,
-    /// Keep the results (requests.jsonl.zst, progress.jsonl, summary.json) in this folder.
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
 }
 
 /// Where requests go.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Target")]
 struct Target {
-    /// The endpoint: `host:port`, `http://host:port` or `https://host/v1`.
+    /// The endpoint: host:port, http://host:port or https://host/v1.
     #[arg(long, required_unless_present = "job", value_name = "URL")]
     url: Option<String>,
     /// Which API.
     #[arg(long, value_enum, default_value_t = ApiName::Completions)]
     api: ApiName,
-    /// The model's name [default: the first that `/v1/models` lists].
+    /// The model's name [default: the first that /v1/models lists].
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// The environment variable that holds the API key [default: `MST_API_KEY`, if it is set].
+    /// The environment variable that holds the API key [default: MST_API_KEY, if it is set].
     #[arg(long, value_name = "VARIABLE")]
     api_key_env: Option<String>,
 }
@@ -69,19 +69,19 @@ struct Target {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Load")]
 struct Load {
-    /// Requests per minute, or with a unit: `300`, `300/min`, `5/s`.
+    /// Requests per minute, or with a unit: 300, 300/min, 5/s.
     #[arg(long, required_unless_present = "job", value_name = "RATE")]
     rate: Option<Rate>,
     /// How long requests are sent.
     #[arg(long, required_unless_present = "job", value_name = "TIME", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
-    /// Prompt tokens, or a range `LOW-HIGH`.
+    /// Prompt tokens, or a range LOW-HIGH.
     #[arg(long, default_value = "128", value_name = "N", value_parser = job::token_range)]
     input_tokens: TokenRange,
-    /// Response tokens, or a range `LOW-HIGH`.
+    /// Response tokens, or a range LOW-HIGH.
     #[arg(long, default_value = "128", value_name = "N", value_parser = job::token_range)]
     output_tokens: TokenRange,
-    /// Arrival process: `poisson`, `constant`, `gamma:CV` or `fmperf`.
+    /// Arrival process: poisson, constant, gamma:CV or fmperf.
     #[arg(long, default_value = "poisson", value_name = "PROCESS")]
     arrival: Arrival,
     /// Seeds arrivals, lengths and prompts.
@@ -90,7 +90,7 @@ struct Load {
     /// What prompts are made of.
     #[arg(long, value_enum, value_name = "KIND")]
     prompts: Option<PromptKind>,
-    /// Token ids are drawn from `LOW-HIGH`.
+    /// Token ids are drawn from LOW-HIGH.
     #[arg(long, default_value = "1000-29999", value_name = "RANGE", value_parser = job::token_range)]
     token_ids: TokenRange,
     /// Let prompts share their first tokens, so that a prefix cache helps.
@@ -101,7 +101,7 @@ struct Load {
     fresh_connections: bool,
 }
 
-/// Time limits.
+/// How long is waited.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Time limits")]
 struct LimitArgs {
@@ -121,9 +121,9 @@ struct LimitArgs {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum ApiName {
-    /// `/v1/completions`.
+    /// /v1/completions.
     Completions,
-    /// `/v1/chat/completions`.
+    /// /v1/chat/completions.
     Chat,
 }
 
