@@ -4,6 +4,7 @@ mod answers;
 mod dry_run;
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use crate::campaign::{self, Campaign, PairAnswer, Target, TargetError, Trials};
 use crate::report::{Bars, Event, JsonLines, Lines, Observer, Observers};
@@ -50,6 +51,9 @@ Examples:
   mst run --dry-run                        pairs, rates, worst-case number of trials and hours, commands
   mst run --format json > answers.json     for programs";
 
+/// How late the embedded server's tokens may be before its true capacity is in doubt: many steps.
+const MOST_LAG: Duration = Duration::from_millis(500);
+
 /// Runs the verb.
 #[expect(clippy::needless_pass_by_value, reason = "every verb is given its arguments")]
 pub(crate) fn run(args: Args) -> Outcome {
@@ -93,6 +97,11 @@ pub(crate) fn run(args: Args) -> Outcome {
         interrupted: &|| interrupt.is_set(),
     };
     let (answers, failure) = run_pairs(&campaign, settings, &mut observer, &interrupt);
+    if let Some(lag) = target.embedded_lag().filter(|lag| *lag > MOST_LAG) {
+        let seconds = lag.as_secs_f64();
+        let text = format!("the embedded server was held up for {seconds:.1} s at worst; this machine is too busy for it");
+        observer.see(&Event::Note { text });
+    }
     drop(observer);
     answers::print(&answers, settings, args.format)?;
     match failure {
