@@ -159,7 +159,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
         let running = Local
-            .start(&command(&log, &["sh", "-c", "echo $GREETING; echo trouble >&2; exit 7"]))
+            .start(&command(
+                &log,
+                &["sh", "-c", "echo $GREETING; echo trouble >&2; exit 7"],
+            ))
             .unwrap();
         assert_eq!(wait(running), Exit::Code(7));
         assert_eq!(std::fs::read_to_string(&log).unwrap(), "hello\ntrouble\n");

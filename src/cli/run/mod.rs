@@ -99,7 +99,9 @@ pub(crate) fn run(args: Args) -> Outcome {
     let (answers, failure) = run_pairs(&campaign, settings, &mut observer, &interrupt);
     if let Some(lag) = target.embedded_lag().filter(|lag| *lag > MOST_LAG) {
         let seconds = lag.as_secs_f64();
-        let text = format!("the embedded server was held up for {seconds:.1} s at worst; this machine is too busy for it");
+        let text = format!(
+            "the embedded server was held up for {seconds:.1} s at worst; this machine is too busy for it"
+        );
         observer.see(&Event::Note { text });
     }
     drop(observer);
