@@ -16,12 +16,11 @@ use crate::store::fmperf_events::{Detail, EventHeader, read_results_json_with, w
 use crate::store::manifest::SCHEMA;
 use crate::store::rows::RowReader;
 use crate::store::tables::{
-    Finish, Iteration, OurFacts, PromptUse, RequestTable, UserFiles, mark_finished, profile_name,
-    write_user_files,
+    Finish, Iteration, OurFacts, RequestTable, UserFiles, mark_finished, profile_name, write_user_files,
 };
 use crate::store::{Manifest, StoreError, TokenCounts, host_name, layout, write_json};
 use crate::trial::{Measurement, TrialSpec};
-use crate::workload::prompts::PromptFactory;
+use crate::workload::prompts::{PromptFactory, PromptUse};
 use crate::workload::{self, PlannedRequest};
 
 /// Above this many events, `RESULTS_JSON=auto` compresses.
@@ -173,14 +172,7 @@ fn prompts(campaign: &Campaign<'_>, spec: &TrialSpec) -> Vec<PromptUse> {
     );
     // The trial has run with them, so what fails now (a file that was removed meanwhile) costs this list only.
     let Ok(factory) = factory else { return Vec::new() };
-    factory
-        .used(&planned)
-        .map(|u| PromptUse {
-            text: u.text,
-            tokens: u.tokens,
-            occurrences: u64::from(u.occurrences),
-        })
-        .collect()
+    factory.used(&planned).collect()
 }
 
 /// Writes `results.json` from the rows, in fmperf's schema.

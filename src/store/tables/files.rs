@@ -8,10 +8,11 @@ use crate::search::Bracket;
 
 use super::iteration::{Iteration, row, upper};
 use super::output_csv::{Part, write_requests};
-use super::prompts::{PromptUse, write_prompts};
+use super::prompts::write_prompts;
 use super::requests::RequestTable;
 use super::results_row::{ResultsRow, read_results_csv};
 use super::{Layout, TableError};
+use crate::workload::prompts::PromptUse;
 
 /// Everything that the users' files of an iteration are made of.
 #[derive(Clone, Copy, Debug)]

@@ -6,12 +6,14 @@ use crate::trial::Estimate;
 use crate::units::{Rate, TokenRange};
 use crate::workload::LengthClass;
 
+use super::Layout;
 use super::columns::{self, FROM_EVENTS, latest_name};
+use super::prompts::one_line;
 use super::pyfloat::{PyBool, PyFloat, Short};
 use super::requests::RequestTable;
 use super::results_row::ResultsRow;
 use super::token_stats::{TokenStats, driver_median, response_counts, total_counts};
-use super::{Layout, PromptUse};
+use crate::workload::prompts::PromptUse;
 
 /// What is known of an iteration beside its requests. `None` and empty mean unknown, never zero.
 #[derive(Clone, Debug, Default)]
@@ -158,7 +160,7 @@ impl Facts<'_> {
             "TOTAL_REQUESTS" => (requests > 0).then(|| requests.to_string()),
             "SUCCESS_RATE" => repr(self.table.success_rate_percent()),
             "MEDIAN_PROMPT_TOKENS" => input.map(|s| median_prompt(s.median)),
-            "PROMPT_TEXT" => self.prompts.first().map(PromptUse::one_line),
+            "PROMPT_TEXT" => self.prompts.first().map(one_line),
             "MEDIAN_RESPONSE_TOKENS" => match self.layout {
                 Layout::New | Layout::Doc => Some(format!("{:.3}", driver_median(self.table))),
                 Layout::Latest | Layout::Mst => output.map(|s| format!("{:.3}", s.median)),

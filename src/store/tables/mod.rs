@@ -19,7 +19,7 @@ pub use files::{Finish, UserFiles, mark_finished, put, write_results_from_json, 
 pub use iteration::{Iteration, OurFacts, profile_name};
 pub use output_csv::{Part, write_requests};
 pub use output_read::{ResponseTable, read_halves, read_responses};
-pub use prompts::{PromptUse, read_prompts, write_prompts};
+pub use prompts::{read_prompts, write_prompts};
 pub use pyfloat::{PyBool, PyFloat, Short};
 pub use requests::{Pace, RequestLine, RequestTable};
 pub use results_row::{Generation, ResultsRow, read_results_csv};

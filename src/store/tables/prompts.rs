@@ -6,23 +6,11 @@ use std::path::Path;
 use super::TableError;
 use super::error::line_of;
 use super::output_read::open;
+use crate::workload::prompts::PromptUse;
 
-/// A prompt and its use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PromptUse {
-    /// The text; may have line ends.
-    pub text: String,
-    /// Its length in tokens.
-    pub tokens: u32,
-    /// How often it was sent; in the older forms, how often the prompts file has it.
-    pub occurrences: u64,
-}
-
-impl PromptUse {
-    /// The text with line ends turned into blanks.
-    pub(super) fn one_line(&self) -> String {
-        self.text.replace("\r\n", " ").replace(['\n', '\r'], " ")
-    }
+/// The text with line ends turned into blanks.
+pub(super) fn one_line(prompt: &PromptUse) -> String {
+    prompt.text.replace("\r\n", " ").replace(['\n', '\r'], " ")
 }
 
 /// Writes the table, CRLF, in the order given.
@@ -39,7 +27,7 @@ pub fn write_prompts<'a>(
     writer.write_record(["PROMPT_TEXT", "PROMPT_TOKEN_COUNT", "OCCURRENCES"])?;
     for prompt in prompts {
         let (tokens, times) = (prompt.tokens.to_string(), prompt.occurrences.to_string());
-        writer.write_record([prompt.one_line().as_str(), &tokens, &times])?;
+        writer.write_record([one_line(prompt).as_str(), &tokens, &times])?;
     }
     writer.flush()?;
     Ok(())

@@ -104,7 +104,7 @@ fn uses_are_counted_in_order() {
     let ids = factory(false, &PromptEncoding::TokenIds { low: 0, high: 9 });
     let requests = [request(3, 1), request(2, 2), request(3, 3)];
     let uses: Vec<PromptUse> = ids.used(&requests).collect();
-    let counted: Vec<(u32, u32)> = uses.iter().map(|u| (u.tokens, u.occurrences)).collect();
+    let counted: Vec<(u32, u64)> = uses.iter().map(|u| (u.tokens, u.occurrences)).collect();
     assert_eq!(counted, [(3, 2), (2, 1)]);
 }
 

@@ -12,8 +12,8 @@ pub struct PromptUse {
     pub text: String,
     /// Its length in tokens: as counted, else as asked for.
     pub tokens: u32,
-    /// How many requests carried it.
-    pub occurrences: u32,
+    /// How many requests carried it; in an older file, how often the prompts file has it.
+    pub occurrences: u64,
 }
 
 impl PromptFactory {
@@ -21,7 +21,7 @@ impl PromptFactory {
     /// digest a prompt and not its text.
     pub fn used<'a>(&'a self, requests: &'a [PlannedRequest]) -> impl Iterator<Item = PromptUse> + 'a {
         let mut seen: HashMap<[u8; 16], usize> = HashMap::new();
-        let mut first: Vec<(&PlannedRequest, u32)> = Vec::new();
+        let mut first: Vec<(&PlannedRequest, u64)> = Vec::new();
         for request in requests {
             let mut hasher = blake3::Hasher::new();
             hasher.update(self.prompt(request).to_text().as_bytes());
