@@ -167,7 +167,7 @@ pub fn find(
 }
 
 /// Waits, but not longer than until an interrupt.
-fn pause(seconds: f64, interrupted: &dyn Fn() -> bool) {
+pub(crate) fn pause(seconds: f64, interrupted: &dyn Fn() -> bool) {
     let end = std::time::Instant::now() + std::time::Duration::from_secs_f64(seconds);
     while std::time::Instant::now() < end && !interrupted() {
         std::thread::sleep(std::time::Duration::from_millis(100));
@@ -198,6 +198,12 @@ impl Watch for Watching<'_> {
 
     fn is_interrupted(&self) -> bool {
         (self.interrupted)()
+    }
+
+    fn note(&mut self, text: &str) {
+        self.observer.see(&Event::Note {
+            text: text.to_owned(),
+        });
     }
 
     fn retried(&mut self, why: &str, left: u32) {

@@ -61,7 +61,7 @@ pub(super) fn manifest(
     Manifest {
         schema: SCHEMA,
         id: spec.id().to_string(),
-        pair: experiment.name.clone(),
+        pair: rules::folder(campaign.settings, experiment),
         spec: spec.clone(),
         experiment_type: rules::experiment_type(campaign.settings).to_owned(),
         url: campaign.settings.url.clone().unwrap_or_default(),
@@ -233,7 +233,7 @@ fn results_json(folder: &Path, manifest: &Manifest, wanted: ResultsJson) -> Resu
 }
 
 /// Marks the row that carries the answer: that of the last trial at the answer's rate, else of the last trial.
-pub(super) fn finish(campaign: &Campaign<'_>, answer: &PairAnswer) -> Result<(), TrialError> {
+pub(super) fn finish(answer: &PairAnswer) -> Result<(), TrialError> {
     let found = &answer.capacity.answer;
     let at_the_rate = answer
         .capacity
@@ -250,8 +250,7 @@ pub(super) fn finish(campaign: &Campaign<'_>, answer: &PairAnswer) -> Result<(),
         termination_reason: &found.termination_code,
         bracket: answer.capacity.bracket,
     };
-    mark_finished(&carrier.folder, &finish)
-        .map_err(|e| malformed(&campaign.store.root().join(&answer.pair), &e).into())
+    mark_finished(&carrier.folder, &finish).map_err(|e| malformed(&carrier.folder, &e).into())
 }
 
 fn malformed(path: &Path, error: &dyn std::fmt::Display) -> StoreError {

@@ -17,7 +17,7 @@ use std::path::Path;
 
 use crate::capacity::{self, Capacity};
 use crate::executor::local::Local;
-use crate::loadgen::LoadGenerator;
+use crate::loadgen::{API_KEY_VARIABLE, LoadGenerator};
 use crate::report::{Event, Observer};
 use crate::runner::live::{Live, Setup};
 use crate::runner::memo::Memo;
@@ -28,6 +28,9 @@ use crate::store::manifest::{EvidenceLine, SCHEMA};
 use crate::store::{CapacityFile, Lease, LeaseError, Manifest, Store, layout, write_json};
 use crate::trial::TrialSpec;
 use crate::units::Rate;
+
+/// Pause between two looks at a lease that somebody else holds, seconds.
+const LEASE_LOOK_S: f64 = 1.0;
 
 /// Everything that the pairs of a run share.
 pub struct Campaign<'a> {
@@ -74,13 +77,14 @@ impl Campaign<'_> {
         observer: &mut dyn Observer,
     ) -> Result<PairAnswer, TrialError> {
         let pair = &experiment.name;
-        let folder = self.store.pair(pair);
-        let lease = self.lease(&folder)?;
-        self.store.sweep(pair)?;
+        let name = rules::folder(self.settings, experiment);
+        let folder = self.store.pair(&name);
+        let lease = self.lease(&folder, observer)?;
+        self.store.sweep(&name)?;
         let stored = if self.fresh {
             std::collections::BTreeMap::new()
         } else {
-            self.store.trials(pair)?
+            self.store.trials(&name)?
         };
         observer.see(&Event::PairStarted {
             pair: pair.clone(),
@@ -98,6 +102,11 @@ impl Campaign<'_> {
             files::write(self, folder, manifest, trial, judged)
         };
         let alive = || self.target.alive();
+        let key = self.settings.api_key.as_ref();
+        let secrets: Vec<_> = key
+            .map(|key| (API_KEY_VARIABLE.to_owned(), key.expose().to_owned()))
+            .into_iter()
+            .collect();
         let live = Live::new(Setup {
             store: self.store,
             lease: &lease,
@@ -107,6 +116,7 @@ impl Campaign<'_> {
             manifest: &manifest,
             files: &write,
             alive: &alive,
+            secrets: &secrets,
             retries: self.settings.retries,
         });
         let read = |folder: &Path, spec: &TrialSpec| Ok(self.loadgen.read(&self.trials.job(spec), folder)?);
@@ -130,7 +140,7 @@ impl Campaign<'_> {
             capacity,
         };
         write_json(&folder.join(layout::CAPACITY), &self.capacity_file(&answer))?;
-        files::finish(self, &answer)?;
+        files::finish(&answer)?;
         observer.see(&Event::PairDone {
             pair: pair.clone(),
             answer: answer.capacity.answer.clone(),
@@ -141,11 +151,22 @@ impl Campaign<'_> {
     }
 
     /// Takes the lease of a pair, waiting for it if that was asked for.
-    fn lease(&self, folder: &Path) -> Result<Lease, TrialError> {
+    fn lease(&self, folder: &Path, observer: &mut dyn Observer) -> Result<Lease, TrialError> {
+        let mut told = false;
         loop {
             match Lease::take(folder) {
-                Err(LeaseError::Held { .. }) if self.wait && !(self.interrupted)() => {
-                    std::thread::sleep(std::time::Duration::from_secs(1));
+                Err(LeaseError::Held { path, host, pid }) if self.wait => {
+                    if !told {
+                        let path = path.display();
+                        observer.see(&Event::Note {
+                            text: format!("{path} is in use by process {pid} on {host}; waiting for it"),
+                        });
+                        told = true;
+                    }
+                    capacity::pause(LEASE_LOOK_S, self.interrupted);
+                    if (self.interrupted)() {
+                        return Err(TrialError::Interrupted);
+                    }
                 }
                 taken => return Ok(taken?),
             }

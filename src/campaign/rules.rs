@@ -6,6 +6,8 @@ use crate::criterion::plateau::Plateau;
 use crate::criterion::welch::Welch;
 use crate::search::{Search, Stages, StagesConfig, StagesLegacy};
 use crate::settings::{Evaluation, Experiment, ExperimentType, LoadGenChoice, SearchKind, Settings};
+use crate::store::generations::folder_name;
+use crate::store::tables::Layout;
 use crate::workload::PromptSource;
 use crate::workload::prompts::{PromptError, digest_of_file};
 
@@ -42,6 +44,14 @@ pub(super) fn criterion(settings: &Settings) -> Box<dyn Criterion> {
             filter_buffer_s: settings.filter_buffer_s,
             success_rate_percent: success,
         }),
+    }
+}
+
+/// The name of the folder that holds an experiment's trials, as `RESULTS_LAYOUT` spells it.
+pub(super) fn folder(settings: &Settings, experiment: &Experiment) -> String {
+    match settings.layout {
+        Layout::Mst => experiment.name.clone(),
+        older => folder_name(&experiment.classes, older),
     }
 }
 

@@ -141,7 +141,7 @@ impl Criterion for Drift {
                 format!("response times grew by {grown:.0} % over the window although the backlog did not"),
             );
         }
-        if let Some(why) = success_rate::failure(success, self.success_rate_percent) {
+        if let Some(why) = success_rate::failure_of(measurement, self.success_rate_percent) {
             ruling = Ruling::Unsustainable;
             reasons.insert(0, why);
         }

@@ -178,7 +178,7 @@ impl Criterion for Plateau {
             }
         };
         let mut reasons = vec![reason];
-        if let Some(why) = success_rate::failure(success, self.success_rate_percent) {
+        if let Some(why) = success_rate::failure_of(measurement, self.success_rate_percent) {
             ruling = Ruling::Unsustainable;
             reasons.insert(0, why);
         }

@@ -39,8 +39,9 @@ impl Executor for Local {
             .map_err(start)?;
         let mut expression = duct::cmd(head, arguments)
             .stdin_null()
-            .stdout_file(log.into_parts().0)
+            // In this order: what is said last is done first, and stderr is to follow stdout into the log.
             .stderr_to_stdout()
+            .stdout_file(log.into_parts().0)
             .unchecked()
             // A group of its own: what it starts is ended with it, and a Ctrl-C reaches only us.
             .before_spawn(|child| {
@@ -158,10 +159,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
         let running = Local
-            .start(&command(&log, &["sh", "-c", "echo $GREETING; exit 7"]))
+            .start(&command(
+                &log,
+                &["sh", "-c", "echo $GREETING; echo trouble >&2; exit 7"],
+            ))
             .unwrap();
         assert_eq!(wait(running), Exit::Code(7));
-        assert_eq!(std::fs::read_to_string(&log).unwrap(), "hello\n");
+        assert_eq!(std::fs::read_to_string(&log).unwrap(), "hello\ntrouble\n");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::criterion::Flow;
 use crate::executor::{Executor, Exit};
 use crate::loadgen::{Command, LoadGenerator, TrialJob};
 use crate::search::Probe;
-use crate::store::{Lease, Manifest, Store, layout, write_json};
+use crate::store::{FOLDER_VARIABLE, Lease, Manifest, Store, layout, write_json};
 use crate::trial::{Measurement, Outcome, TrialSpec};
 
 /// How often a running trial is looked at.
@@ -41,6 +41,8 @@ pub struct Setup<'a> {
     pub files: Files<'a>,
     /// Whether the endpoint answers; an error says what it does instead.
     pub alive: &'a dyn Fn() -> Result<(), String>,
+    /// Variables of the commands that are not written down anywhere.
+    pub secrets: &'a [(String, String)],
     /// Repetitions of a trial after trouble.
     pub retries: u32,
 }
@@ -69,7 +71,10 @@ impl<'a> Live<'a> {
         let pair = lease.pair_name();
         let folder = store.begin(&pair, &id)?;
         let job = (self.setup.job)(spec);
-        for command in loadgen.prepare(&job, &folder)? {
+        for mut command in loadgen.prepare(&job, &folder)? {
+            command.env.extend_from_slice(self.setup.secrets);
+            let place = folder.to_string_lossy().into_owned();
+            command.env.push((FOLDER_VARIABLE.to_owned(), place));
             self.execute(&command, &job, &folder, watch)?;
         }
         let measurement = loadgen.read(&job, &folder)?;
@@ -134,6 +139,12 @@ impl<'a> Live<'a> {
             Exit::Signal(signal) => format!("the load generator `{program}` was ended by signal {signal}"),
             Exit::TimedOut => format!("the load generator `{program}` did not end in time and was killed"),
         };
+        // A load generator that finds no endpoint gives up, too.
+        if let Err(why) = (self.setup.alive)() {
+            return Err(TrialError::Endpoint(format!(
+                "{what}, and the endpoint is gone: {why}"
+            )));
+        }
         Err(TrialError::Exit {
             what,
             log: command.log.clone(),

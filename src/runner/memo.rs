@@ -44,13 +44,17 @@ impl<R: TrialRunner> TrialRunner for Memo<'_, R> {
             && manifest.client.void.is_none()
             && !(self.full_length_only && manifest.stopped_early)
         {
-            let measurement = (self.read)(folder, &manifest.spec)?;
-            return Ok(Trial {
-                id,
-                measurement,
-                folder: folder.clone(),
-                reused: true,
-            });
+            match (self.read)(folder, &manifest.spec) {
+                Ok(measurement) => {
+                    return Ok(Trial {
+                        id,
+                        measurement,
+                        folder: folder.clone(),
+                        reused: true,
+                    });
+                }
+                Err(error) => watch.note(&format!("a stored trial is damaged and measured again: {error}")),
+            }
         }
         self.inner.run(spec, probe, watch)
     }

@@ -95,6 +95,9 @@ pub trait Watch {
     /// Whether everything is to stop now.
     fn is_interrupted(&self) -> bool;
 
+    /// Told what changes nothing but should be known.
+    fn note(&mut self, text: &str);
+
     /// Told before a trial is repeated.
     fn retried(&mut self, why: &str, left: u32);
 }

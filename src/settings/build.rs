@@ -345,6 +345,12 @@ fn check_together(r: &mut Reader<'_>, s: &Settings) {
             ),
         }
     }
+    let mixes = s.experiments.iter().filter(|e| e.pair().is_none()).count();
+    if s.layout == Layout::New && mixes > 1 {
+        let problem =
+            "this form has one folder, additive_experiment, for all mixes; give one mix, or another form";
+        r.refuse("RESULTS_LAYOUT", problem);
+    }
     if s.ttft_timeout > s.request_timeout && r.is_set("TTFT_TIMEOUT") {
         let notes = vec!["it is longer than REQUEST_TIMEOUT, which ends a request first".to_owned()];
         r.note_on("TTFT_TIMEOUT", notes);

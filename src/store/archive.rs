@@ -115,7 +115,7 @@ impl Store {
             for folder in folders {
                 let path = folder.join(MANIFEST);
                 if path.is_file() {
-                    let manifest: Manifest = read_json(&path)?;
+                    let manifest: Manifest = read_json(&path).map_err(with_remedy)?;
                     found.insert(manifest.id.clone(), (folder, manifest));
                 }
             }
@@ -150,6 +150,19 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), StoreError
     file.as_file().set_permissions(readable)?;
     file.persist(path).map_err(|e| e.error)?;
     Ok(())
+}
+
+/// Adds what to do about a trial that cannot be read: to skip it silently could measure, or not measure, the wrong thing.
+fn with_remedy(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Malformed { path, why } => StoreError::Malformed {
+            path,
+            why: format!(
+                "{why}; restore the file, or move or remove its folder and the trial is measured again"
+            ),
+        },
+        other => other,
+    }
 }
 
 fn sync_folder(path: &Path) -> std::io::Result<()> {

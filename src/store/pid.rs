@@ -43,6 +43,24 @@ impl Process {
     }
 }
 
+/// Processes of this host and user whose environment has this variable, from `/proc`, where there is one.
+pub(super) fn with_variable(name: &str, value: &str) -> Vec<Pid> {
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let wanted = format!("{name}={value}");
+    entries
+        .flatten()
+        .filter_map(|entry| {
+            let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+            // Others' environments cannot be read, and processes may end while we look.
+            let environment = std::fs::read(entry.path().join("environ")).ok()?;
+            let has = environment.split(|&b| b == 0).any(|v| v == wanted.as_bytes());
+            has.then(|| Pid::from_raw(pid))
+        })
+        .collect()
+}
+
 /// This host's name.
 pub fn host_name() -> String {
     nix::unistd::gethostname().map_or_else(|_| "unknown".to_owned(), |n| n.to_string_lossy().into_owned())

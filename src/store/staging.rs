@@ -2,12 +2,16 @@
 
 use std::path::Path;
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use super::layout::{MANIFEST, PROCESS, STAGING};
-use super::pid::Process;
+use super::pid::{Process, with_variable};
 use super::{Store, StoreError, read_json, write_json};
+
+/// Environment variable of a load generator that names its staging folder. A driver that is killed between the start of a
+/// program and [`Store::leave_trace`] leaves no other trace.
+pub const FOLDER_VARIABLE: &str = "MST_STAGING_FOLDER";
 
 impl Store {
     /// Notes which processes (each the leader of its group) work in a staging folder.
@@ -40,6 +44,9 @@ impl Store {
                 // It may end by itself meanwhile.
                 let _ = killpg(Pid::from_raw(process.pid), Signal::SIGKILL);
             }
+            for pid in with_variable(FOLDER_VARIABLE, &folder.to_string_lossy()) {
+                let _ = kill(pid, Signal::SIGKILL);
+            }
             fs_err::remove_dir_all(&folder)?;
         }
         Ok(())
@@ -67,8 +74,14 @@ mod tests {
             .spawn()
             .unwrap();
         store.leave_trace(&staged("half"), &[orphan.id() as i32]).unwrap();
+        let mut untold = std::process::Command::new("sleep")
+            .arg("600")
+            .env(FOLDER_VARIABLE, staged("half"))
+            .spawn()
+            .unwrap();
         store.sweep("1_1").unwrap();
         assert!(!orphan.wait().unwrap().success());
+        assert!(!untold.wait().unwrap().success());
         assert!(!staged("half").exists());
         assert!(staged("whole").exists());
         store.sweep("2_2").unwrap();

@@ -11,6 +11,7 @@ use crate::report::merge::SourceRow;
 use crate::report::pair::PairName;
 use crate::report::summary::Key;
 use crate::store::folder::events_file;
+use crate::store::generations::FolderName;
 use crate::store::layout::{CAPACITY, MANIFEST, VERDICT};
 use crate::store::tables::{ResultsRow, read_results_csv};
 use crate::store::{CapacityFile, Manifest, read_json};
@@ -191,7 +192,11 @@ impl Scan {
         let found = read_ours::<CapacityFile>(&folder.path.join(CAPACITY), &mut |why| wrong.push(why));
         self.bad.append(&mut wrong);
         if let Some(found) = found {
-            let name = folder.pair.as_deref().unwrap_or(&found.pair);
+            // The older mixes share one folder, whose name does not say which it was.
+            let told = folder.pair.as_deref();
+            let name = told
+                .filter(|name| FolderName::parse(name) != Some(FolderName::Additive))
+                .unwrap_or(&found.pair);
             let pair = PairName::from_folder(name)
                 .or_else(|| PairName::from_folder(&found.pair))
                 .unwrap_or_else(|| PairName::Other(name.to_owned()));

@@ -4,12 +4,13 @@ mod answers;
 mod dry_run;
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use crate::campaign::{self, Campaign, PairAnswer, Target, TargetError, Trials};
 use crate::report::{Bars, Event, JsonLines, Lines, Observer, Observers};
 use crate::runner::TrialError;
 use crate::settings::Settings;
-use crate::store::{Store, layout};
+use crate::store::{Store, StoreError, layout};
 
 use super::Format;
 use super::exit::{Exit, Failure, Outcome};
@@ -50,6 +51,9 @@ Examples:
   mst run --dry-run                        pairs, rates, worst case in trials and hours
   mst run --format json > answers.json     for programs";
 
+/// How late the embedded server's tokens may be before its true capacity is in doubt: many steps.
+const MOST_LAG: Duration = Duration::from_millis(500);
+
 /// Runs the verb.
 #[expect(clippy::needless_pass_by_value, reason = "every verb is given its arguments")]
 pub(crate) fn run(args: Args) -> Outcome {
@@ -68,7 +72,9 @@ pub(crate) fn run(args: Args) -> Outcome {
     if args.dry_run {
         return dry_run::print(settings, loadgen.as_ref(), args.format);
     }
-    let store = Store::open(&settings.results_dir)?;
+    let store = Store::open(&settings.results_dir).map_err(|e| {
+        Failure::input(anyhow::Error::new(e).context("RESULTS_DIR cannot be used; give another"))
+    })?;
     let target = Target::open(settings).map_err(unreachable_or_input)?;
     let mut observer = observers(&store)?;
     for note in &target.notes {
@@ -91,6 +97,13 @@ pub(crate) fn run(args: Args) -> Outcome {
         interrupted: &|| interrupt.is_set(),
     };
     let (answers, failure) = run_pairs(&campaign, settings, &mut observer, &interrupt);
+    if let Some(lag) = target.embedded_lag().filter(|lag| *lag > MOST_LAG) {
+        let seconds = lag.as_secs_f64();
+        let text = format!(
+            "the embedded server was held up for {seconds:.1} s at worst; this machine is too busy for it"
+        );
+        observer.see(&Event::Note { text });
+    }
     drop(observer);
     answers::print(&answers, settings, args.format)?;
     match failure {
@@ -145,6 +158,7 @@ fn exit_of(error: &TrialError) -> Exit {
         | TrialError::Executor(_)
         | TrialError::Exit { .. }
         | TrialError::ClientTooSlow(_) => Exit::LoadGenerator,
+        TrialError::Store(StoreError::Malformed { .. }) => Exit::Input,
         TrialError::Store(_) | TrialError::Lease(_) | TrialError::Interrupted => Exit::Unexpected,
     }
 }

@@ -10,6 +10,7 @@ use crate::endpoint::{self, BaseUrl, EndpointError};
 use crate::loadgen::{Api, Endpoint, Limits, PromptEncoding, ResultsJson, TrialJob};
 use crate::trial::{LoadGenSpec, TargetSpec, TrialSpec};
 use crate::units::{TokenPair, TokenRange};
+use crate::workload::prompts::digest_of_file;
 use crate::workload::{LengthClass, PromptSource, PromptSpec, WorkloadSpec};
 
 /// How long the endpoint may take to list its models.
@@ -29,6 +30,12 @@ pub(super) fn build(args: &Args, key: Option<&str>) -> Result<TrialJob, Failure>
     }
     let api = Api::from(args.target.api);
     let encoding = encoding(args, api)?;
+    let source = match &args.load.prompts_file {
+        None => PromptSource::Builtin,
+        Some(path) => PromptSource::File {
+            digest: digest_of_file(path).map_err(Failure::input)?,
+        },
+    };
     let model = match &args.target.model {
         Some(name) => name.clone(),
         None => discover(&url, key)?,
@@ -52,7 +59,7 @@ pub(super) fn build(args: &Args, key: Option<&str>) -> Result<TrialJob, Failure>
                 }],
                 arrival: args.load.arrival,
                 prompts: PromptSpec {
-                    source: PromptSource::Builtin,
+                    source,
                     unique_prefix: !args.load.shared_prefix,
                 },
             },
@@ -78,13 +85,16 @@ pub(super) fn build(args: &Args, key: Option<&str>) -> Result<TrialJob, Failure>
             drain_s: args.limits.drain.as_secs_f64(),
         },
         encoding,
-        prompts_file: None,
+        prompts_file: args.load.prompts_file.clone(),
         fresh_connections: args.load.fresh_connections,
         results_json: ResultsJson::Off,
     })
 }
 
 fn encoding(args: &Args, api: Api) -> Result<PromptEncoding, Failure> {
+    if let Some(path) = &args.load.tokenizer {
+        return Ok(PromptEncoding::Tokenizer { path: path.clone() });
+    }
     let kind = args.load.prompts.unwrap_or(match api {
         Api::Completions => PromptKind::Ids,
         Api::Chat => PromptKind::Words,

@@ -90,6 +90,12 @@ struct Load {
     /// What prompts are made of.
     #[arg(long, value_enum, value_name = "KIND")]
     prompts: Option<PromptKind>,
+    /// Take prompts from FILE: one JSON object a line with text and token_count; those within --input-tokens are used.
+    #[arg(long, value_name = "FILE", conflicts_with = "prompts")]
+    prompts_file: Option<PathBuf>,
+    /// Count prompts with the model's tokenizer.json, so that text has the exact length.
+    #[arg(long, value_name = "FILE", conflicts_with = "prompts")]
+    tokenizer: Option<PathBuf>,
     /// Token ids are drawn from LOW-HIGH.
     #[arg(long, default_value = "1000-29999", value_name = "RANGE", value_parser = job::token_range)]
     token_ids: TokenRange,
@@ -150,6 +156,7 @@ Examples:
   mst trial --url localhost:8000 --rate 5/s --duration 30s --input-tokens 128 --output-tokens 128
   mst trial --url https://host/v1 --api chat --rate 300 --duration 5m --format json
   mst trial --url localhost:8000 --rate 100/s --duration 10s --arrival constant --out results/
+  mst trial --url localhost:8000 --rate 2/s --duration 1m --tokenizer tokenizer.json --prompts-file prompts.jsonl --input-tokens 100-200
 
 A trial whose client did not keep its schedule is void: client.void says why,
 and the exit code is 10.";
@@ -161,7 +168,6 @@ pub(crate) fn run(args: Args) -> Outcome {
     let options = |key| RunOptions {
         key,
         user_timestamps: args.no_kernel_timestamps,
-        prompts: None,
         program_start_ns: Some(started),
     };
     if let Some(dir) = &args.job {
@@ -169,7 +175,7 @@ pub(crate) fn run(args: Args) -> Outcome {
             nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
                 .context("failed to tie to the parent")?;
         }
-        let summary = native::run(&load_job(dir)?, dir, options(key(API_KEY_VARIABLE)?)).map_err(failed)?;
+        let summary = native::run(&load_job(dir)?, dir, &options(key(API_KEY_VARIABLE)?)).map_err(failed)?;
         // The driver reads in the summary that a trial is void; its measurement is complete all the same.
         return Ok(if summary.interrupted_by.is_some() {
             exit(&summary)
@@ -199,7 +205,7 @@ pub(crate) fn run(args: Args) -> Outcome {
             dir
         }
     };
-    let summary = native::run(&job, dir, options(key)).map_err(failed)?;
+    let summary = native::run(&job, dir, &options(key)).map_err(failed)?;
     print(&summary, args.format)?;
     if let Some(why) = &summary.client.void {
         eprintln!("void: {why}");

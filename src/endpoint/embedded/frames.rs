@@ -100,10 +100,12 @@ impl Frames {
         let reason = finish_reason.map_or_else(|| "null".to_owned(), |r| format!("\"{r}\""));
         let choice = match self.api {
             Api::Completions => {
-                format!(r#"{{"index":0,"text":"{TOKEN}","logprobs":null,"finish_reason":{reason}}}"#)
+                format!(
+                    r#"{{"index":0,"text":"{TOKEN}","logprobs":null,"finish_reason":{reason},"stop_reason":null}}"#
+                )
             }
             Api::Chat => format!(
-                r#"{{"index":0,"delta":{{"content":"{TOKEN}"}},"logprobs":null,"finish_reason":{reason}}}"#
+                r#"{{"index":0,"delta":{{"content":"{TOKEN}"}},"logprobs":null,"finish_reason":{reason},"stop_reason":null}}"#
             ),
         };
         self.push_chunk(text, &choice, self.continuous_usage.then_some(produced));
@@ -132,10 +134,12 @@ impl Frames {
         let reason = self.finish_reason;
         let choice = match self.api {
             Api::Completions => {
-                format!(r#"{{"index":0,"text":"{text}","logprobs":null,"finish_reason":"{reason}"}}"#)
+                format!(
+                    r#"{{"index":0,"text":"{text}","logprobs":null,"finish_reason":"{reason}","stop_reason":null}}"#
+                )
             }
             Api::Chat => format!(
-                r#"{{"index":0,"message":{{"role":"assistant","content":"{text}"}},"logprobs":null,"finish_reason":"{reason}"}}"#
+                r#"{{"index":0,"message":{{"role":"assistant","content":"{text}"}},"logprobs":null,"finish_reason":"{reason}","stop_reason":null}}"#
             ),
         };
         let usage = self.usage(self.output_tokens);

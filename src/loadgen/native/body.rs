@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::prompts::PromptPayload;
 use crate::loadgen::Api;
+use crate::workload::prompts::Prompt;
 
 /// A field that improves the measurement but that a strict server may refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub(super) struct BodyForm {
 struct Body<'a> {
     model: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    prompt: Option<Prompt<'a>>,
+    prompt: Option<Wire<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     messages: Option<[Message<'a>; 1]>,
     max_tokens: u32,
@@ -77,7 +77,7 @@ struct Body<'a> {
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Prompt<'a> {
+enum Wire<'a> {
     Ids(&'a [u32]),
     Text(&'a str),
 }
@@ -97,13 +97,13 @@ struct StreamOptions {
 
 impl BodyForm {
     /// The body of one request.
-    pub(super) fn body(&self, prompt: &PromptPayload, output_tokens: u32, salt: u64) -> Bytes {
+    pub(super) fn body(&self, prompt: &Prompt, output_tokens: u32, salt: u64) -> Bytes {
         let optional = |field| !self.dropped.contains(&field);
         let (completion, chat) = match (self.api, prompt) {
-            (Api::Completions, PromptPayload::Ids(ids)) => (Some(Prompt::Ids(ids)), None),
-            (Api::Completions, PromptPayload::Text(text)) => (Some(Prompt::Text(text)), None),
-            (Api::Chat, PromptPayload::Text(text)) => (None, Some(text.as_str())),
-            (Api::Chat, PromptPayload::Ids(_)) => unreachable!("a job with token ids for chat is refused"),
+            (Api::Completions, Prompt::Ids(ids)) => (Some(Wire::Ids(ids)), None),
+            (Api::Completions, Prompt::Text { text, .. }) => (Some(Wire::Text(text)), None),
+            (Api::Chat, Prompt::Text { text, .. }) => (None, Some(text.as_str())),
+            (Api::Chat, Prompt::Ids(_)) => unreachable!("a job with token ids for chat is refused"),
         };
         let body = Body {
             model: &self.model,
@@ -141,14 +141,18 @@ mod tests {
             model: "m".to_owned(),
             dropped: Vec::new(),
         };
-        let body = form.body(&PromptPayload::Ids(vec![4, 5]), 8, 1 << 33);
+        let body = form.body(&Prompt::Ids(vec![4, 5]), 8, 1 << 33);
         assert_eq!(
             std::str::from_utf8(&body).unwrap(),
             r#"{"model":"m","prompt":[4,5],"max_tokens":8,"min_tokens":8,"ignore_eos":true,"temperature":0,"seed":1,"stream":true,"stream_options":{"include_usage":true}}"#
         );
         form.api = Api::Chat;
         form.dropped = Optional::ALL.to_vec();
-        let body = form.body(&PromptPayload::Text("a \"b\"".to_owned()), 8, 0);
+        let text = Prompt::Text {
+            text: "a \"b\"".to_owned(),
+            expected_tokens: None,
+        };
+        let body = form.body(&text, 8, 0);
         assert_eq!(
             std::str::from_utf8(&body).unwrap(),
             r#"{"model":"m","messages":[{"role":"user","content":"a \"b\""}],"max_tokens":8,"stream":true}"#

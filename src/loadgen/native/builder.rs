@@ -6,8 +6,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use bytes::Bytes;
 
 use super::body::BodyForm;
-use super::prompts::PromptBodies;
 use crate::workload::PlannedRequest;
+use crate::workload::prompts::PromptFactory;
 
 /// A request that only waits for its time.
 pub(super) struct Prepared {
@@ -33,7 +33,7 @@ const BATCH: u64 = 256;
 pub(super) fn start(
     plan: Vec<PlannedRequest>,
     form: BodyForm,
-    mut prompts: Box<dyn PromptBodies>,
+    prompts: PromptFactory,
     shards: usize,
 ) -> std::io::Result<Vec<Batches>> {
     let (senders, receivers): (Vec<SyncSender<_>>, Vec<_>) =
@@ -48,9 +48,14 @@ pub(super) fn start(
             for (offset, planned) in window.iter().enumerate() {
                 let index = number * batch * shards + offset;
                 let prompt = prompts.prompt(planned);
+                // A prompt from a file has the length that the file gives it, anywhere in the class's range.
+                let input_tokens = prompt.tokens().unwrap_or(planned.input_tokens);
                 batches[index % shards].push(Prepared {
                     index: index as u32,
-                    planned: *planned,
+                    planned: PlannedRequest {
+                        input_tokens,
+                        ..*planned
+                    },
                     body: form.body(&prompt, planned.output_tokens, planned.salt),
                 });
             }

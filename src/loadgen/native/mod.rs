@@ -15,7 +15,6 @@ mod health;
 mod pacer;
 mod probe;
 mod progress;
-mod prompts;
 mod quantiles;
 mod run;
 mod shard;
@@ -26,7 +25,6 @@ mod tally;
 
 pub use adapter::{JOB_FILE, Native};
 pub use failure::TrialFailure;
-pub use prompts::{PromptBodies, PromptPayload, builtin};
 pub use quantiles::Spread;
 pub use run::{RunOptions, run};
 pub use signals::STOP_FILE;

@@ -10,11 +10,11 @@ use hyper::Request;
 use super::body::{BodyForm, Optional};
 use super::event::Keys;
 use super::failure::TrialFailure;
-use super::prompts::PromptPayload;
 use super::shard::Template;
 use super::tally::Tally;
 use crate::endpoint::{Connector, EndpointError, clock, connect_error, said};
 use crate::loadgen::{Limits, TrialJob};
+use crate::workload::prompts::Prompt;
 
 /// Tokens that a probe asks for at most: enough to see a gap, few enough not to delay the trial.
 const PROBE_TOKENS: u32 = 3;
@@ -46,7 +46,7 @@ pub(super) fn probe(
     connector: &Connector,
     template: &Template,
     form: &mut BodyForm,
-    prompt: &PromptPayload,
+    prompt: &Prompt,
     output_tokens: u32,
 ) -> Result<Learned, TrialFailure> {
     let address = format!("{}{}", connector.url(), job.endpoint.api.path());

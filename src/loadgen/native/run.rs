@@ -11,18 +11,18 @@ use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::time::TimeValLike;
 
 use super::body::BodyForm;
+use super::builder;
 use super::collector::Collector;
 use super::failure::TrialFailure;
 use super::probe::{Learned, probe};
 use super::progress::ProgressWriter;
-use super::prompts::PromptBodies;
 use super::shard::{self, Control, Plan, Report, Start, Template};
 use super::signals::{Stop, StopWatch};
 use super::summary::{self, Frame, Summary, Tallies};
-use super::{builder, prompts};
 use crate::endpoint::{BaseUrl, Connector, EndpointError, clock};
-use crate::loadgen::{Api, PromptEncoding, TrialJob};
+use crate::loadgen::{Api, TrialJob};
 use crate::store::rows::{self, RowWriter};
+use crate::workload::prompts::{Prompt, PromptFactory};
 use crate::workload::{self, PlannedRequest};
 
 /// What a trial needs beside its job.
@@ -32,8 +32,6 @@ pub struct RunOptions {
     pub key: Option<String>,
     /// Whether the kernel's receive stamps are left alone, to compare.
     pub user_timestamps: bool,
-    /// Makes the prompts, where [`prompts::builtin`] cannot.
-    pub prompts: Option<Box<dyn PromptBodies>>,
     /// When the program started, on the monotonic clock; for the start-up time.
     pub program_start_ns: Option<u64>,
 }
@@ -53,14 +51,14 @@ const LEAD_NS: u64 = 3_000_000;
 ///
 /// # Errors
 /// When no measurement could be made.
-pub fn run(job: &TrialJob, dir: &Path, options: RunOptions) -> Result<Summary, TrialFailure> {
+pub fn run(job: &TrialJob, dir: &Path, options: &RunOptions) -> Result<Summary, TrialFailure> {
     conduct(job, dir, options).inspect_err(|failure| {
         // The failure is reported in any case; the file is for a driver on another machine.
         let _ = failure.store(dir);
     })
 }
 
-fn conduct(job: &TrialJob, dir: &Path, options: RunOptions) -> Result<Summary, TrialFailure> {
+fn conduct(job: &TrialJob, dir: &Path, options: &RunOptions) -> Result<Summary, TrialFailure> {
     let launched = options.program_start_ns.unwrap_or_else(clock::monotonic_ns);
     let kernel_timestamps = !options.user_timestamps;
     let watch = StopWatch::new(dir)?;
@@ -156,29 +154,22 @@ struct Prepared {
     plan: Vec<PlannedRequest>,
     intended: Vec<u64>,
     form: BodyForm,
-    prompts: Box<dyn PromptBodies>,
+    prompts: PromptFactory,
     learned: Learned,
     planned_tokens: (f64, f64),
     shards: usize,
 }
 
 impl Prepared {
-    fn new(job: &TrialJob, options: RunOptions) -> Result<Self, TrialFailure> {
+    fn new(job: &TrialJob, options: &RunOptions) -> Result<Self, TrialFailure> {
         let url: BaseUrl = job.endpoint.base_url.parse().map_err(EndpointError::from)?;
-        let no_prompts = || {
-            TrialFailure::new(
-                "bad-job",
-                "prompts by tokenizer are not available in this program",
-            )
-        };
-        let mut prompts = options
-            .prompts
-            .or_else(|| prompts::builtin(job))
-            .ok_or_else(no_prompts)?;
-        if job.endpoint.api == Api::Chat && matches!(job.encoding, PromptEncoding::TokenIds { .. }) {
-            let why = "token ids cannot be sent to the chat API: use text prompts, or the completions API";
-            return Err(TrialFailure::new("bad-job", why));
-        }
+        let prompts = PromptFactory::new(
+            &job.spec.workload.prompts,
+            &job.spec.workload.classes,
+            &job.encoding,
+            job.prompts_file.as_deref(),
+        )
+        .map_err(|error| TrialFailure::new("bad-job", error))?;
         let connector = Connector::new(&url, !options.user_timestamps)?;
         let template = template(job, &url, options.key.as_deref())?;
         let plan = workload::plan(
@@ -198,6 +189,10 @@ impl Prepared {
             ..plan[0]
         };
         let prompt = prompts.prompt(&first);
+        if job.endpoint.api == Api::Chat && matches!(prompt, Prompt::Ids(_)) {
+            let why = "token ids cannot be sent to the chat API: use text prompts, or the completions API";
+            return Err(TrialFailure::new("bad-job", why));
+        }
         let learned = probe(
             job,
             &connector,

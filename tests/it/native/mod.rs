@@ -4,6 +4,7 @@
 
 mod discovery;
 mod outcomes;
+mod prompts;
 mod server;
 mod tls;
 

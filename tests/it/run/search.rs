@@ -1,81 +1,12 @@
-//! `mst run` as a whole: searches that are killed, two drivers on one folder, infrastructure trouble.
+//! Searches by a scripted load generator: files, kills, two drivers, trouble.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{golden, long, mst};
-
-/// A folder with a `.env` for the scripted load generator.
-struct Workspace {
-    dir: tempfile::TempDir,
-}
-
-impl Workspace {
-    fn scripted(extra: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let script = golden("run/scripted.sh");
-        let env = format!(
-            "DURATION=60s\nTOKENS_LIST=8:8\nREQ_MIN_START=100\nSTOP_THRESHOLD=0.02\nITERATION_HARD_LIMIT=40\n\
-             ARRIVAL=constant\nLOADGEN=command\n\
-             LOADGEN_COMMAND=sh {} {{dir}} {{rate_per_minute}} {{duration_s}}\nLOADGEN_OUTPUT=out.csv\n\
-             LOADGEN_COLUMNS=intended=intended:s,sent=sent:s,first_token=first:s,done=done:s,input_tokens=in,output_tokens=out,ok=ok\n\
-             {extra}\n",
-            script.display()
-        );
-        std::fs::write(dir.path().join(".env"), env).unwrap();
-        Self { dir }
-    }
-
-    fn path(&self) -> &Path {
-        self.dir.path()
-    }
-
-    fn run(&self, arguments: &[&str]) -> Command {
-        let mut command = mst();
-        command
-            .current_dir(self.path())
-            .arg("run")
-            .args(arguments)
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn answer(&self, arguments: &[&str]) -> (Output, Value) {
-        let output = self.run(arguments).args(["--format", "json"]).output().unwrap();
-        let answer = serde_json::from_slice(&output.stdout)
-            .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&output.stderr)));
-        (output, answer)
-    }
-
-    fn capacity(&self, pair: &str) -> String {
-        std::fs::read_to_string(self.path().join("requests").join(pair).join("capacity.json")).unwrap()
-    }
-
-    /// Folders of complete trials by identity.
-    fn trials(&self, pair: &str) -> BTreeMap<String, Vec<PathBuf>> {
-        let mut found: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-        for entry in std::fs::read_dir(self.path().join("requests").join(pair)).unwrap() {
-            let folder = entry.unwrap().path();
-            if let Ok(text) = std::fs::read(folder.join("trial.json")) {
-                let manifest: Value = serde_json::from_slice(&text).unwrap();
-                found
-                    .entry(manifest["id"].as_str().unwrap().to_owned())
-                    .or_default()
-                    .push(folder);
-            }
-        }
-        found
-    }
-}
-
-fn kill(child: &mut Child) {
-    child.kill().unwrap();
-    child.wait().unwrap();
-}
+use super::{Workspace, kill, wait_for, walk};
+use crate::support::{long, mst};
 
 #[test]
 fn a_search_ends_with_its_bracket_and_files() {
@@ -140,15 +71,6 @@ fn a_search_ends_with_its_bracket_and_files() {
     let (_, again) = space.answer(&[]);
     assert_eq!(again[0]["trials_reused"], again[0]["trials"]);
     assert_eq!(space.capacity("8_8"), before);
-}
-
-/// All files of a name below a folder.
-fn walk(root: &Path, name: &str) -> Vec<PathBuf> {
-    walkdir::WalkDir::new(root)
-        .into_iter()
-        .map(|e| e.unwrap().into_path())
-        .filter(|p| p.file_name().is_some_and(|n| n == name))
-        .collect()
 }
 
 #[test]
@@ -328,12 +250,4 @@ fn the_embedded_server_is_measured_to_within_ten_percent() {
         (found / truth - 1.0).abs() < 0.1,
         "{found} against {truth}\n{said}"
     );
-}
-
-fn wait_for(mut ready: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !ready() {
-        assert!(Instant::now() < deadline, "did not become ready");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
