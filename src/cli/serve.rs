@@ -121,7 +121,7 @@ const EXAMPLES: &str = "\
 Examples:
   mst serve --port 0 --tokens 128:128
   mst serve --profile demo --listen 0.0.0.0:8000
-  mst serve --batch-cap 16 --step-base 8ms --step-per-seq 100us --queue-limit 50 --overload-status 429
+  mst serve --batch-cap 16 --step-base 8ms --queue-limit 50 --overload-status 429
   SERVE_KEY=… mst serve --api-key-env SERVE_KEY --startup 5s --format json";
 
 /// Runs the verb.

@@ -7,6 +7,7 @@
 
 mod architecture;
 mod archive;
+mod cmd;
 mod config;
 mod criteria;
 mod external;

@@ -21,7 +21,7 @@ use crate::units::{Plain, Rate, TokenPair};
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
-  mst mix requests/                                    all pairs that a results folder has an answer for
+  mst mix requests/                                    every pair with an answer there
   mst mix --mst 1-100:1-100=1200 --mst 300-600:100-300=300
   mst mix requests/ --capacity-share 128:128=0.7 --capacity-share 64:64=0.3
   mst mix requests/ 2>/dev/null >> .env")]

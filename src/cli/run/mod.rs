@@ -48,7 +48,7 @@ Examples:
   mst run --url http://gpu07:8000          a real endpoint, half an hour a trial
   mst run --tokens 128:128                 one token pair again, keeping what is measured
   mst run --tokens 128:128 --fresh         the same, measured anew
-  mst run --dry-run                        pairs, rates, worst-case number of trials and hours, commands
+  mst run --dry-run                        pairs, rates, worst case in trials and hours
   mst run --format json > answers.json     for programs";
 
 /// How late the embedded server's tokens may be before its true capacity is in doubt: many steps.

@@ -154,11 +154,12 @@ enum PromptKind {
 const EXAMPLES: &str = "\
 Examples:
   mst trial --url localhost:8000 --rate 5/s --duration 30s --input-tokens 128 --output-tokens 128
-  mst trial --url https://host/v1 --api chat --rate 300 --duration 5m --api-key-env MY_KEY --format json
+  mst trial --url https://host/v1 --api chat --rate 300 --duration 5m --format json
   mst trial --url localhost:8000 --rate 100/s --duration 10s --arrival constant --out results/
   mst trial --url localhost:8000 --rate 2/s --duration 1m --tokenizer tokenizer.json --prompts-file prompts.jsonl --input-tokens 100-200
 
-A trial whose client did not keep its schedule is void: `client.void` says why, and the exit code is 10.";
+A trial whose client did not keep its schedule is void: client.void says why,
+and the exit code is 10.";
 
 /// Runs the verb.
 #[expect(clippy::needless_pass_by_value, reason = "the signature of every verb")]
