@@ -26,13 +26,20 @@ const PROBE_SECONDS: (f64, f64) = (1.0, 60.0);
 pub(super) struct Learned {
     /// Time to the first token and between tokens, seconds.
     pub(super) latency_s: Option<(f64, f64)>,
+    /// Whether the kernel stamps what this endpoint sends.
+    pub(super) kernel_stamps: bool,
     /// What a reader of the figures should know.
     pub(super) notes: Vec<String>,
 }
 
 /// An answer to one probe.
 enum Answer {
-    Stream(Box<Tally>, f64, f64),
+    Stream {
+        tally: Box<Tally>,
+        ttft_s: f64,
+        e2e_s: f64,
+        kernel_stamps: bool,
+    },
     Status(u16, Bytes),
     Broken(String),
 }
@@ -66,7 +73,13 @@ pub(super) fn probe(
                 seconds,
             })??;
         match answer {
-            Answer::Stream(tally, ttft_s, e2e_s) => {
+            Answer::Stream {
+                tally,
+                ttft_s,
+                e2e_s,
+                kernel_stamps,
+            } => {
+                learned.kernel_stamps = kernel_stamps;
                 judge(&tally, tokens, &address, &mut learned)?;
                 let gaps = f64::from(tokens.saturating_sub(1).max(1));
                 learned.latency_s = Some((ttft_s, (e2e_s - ttft_s).max(0.0) / gaps));
@@ -186,9 +199,10 @@ async fn ask(connector: &Connector, template: &Template, body: Bytes) -> Result<
     let end = since();
     tally.finish(&keys, end);
     let first = tally.first_ns.unwrap_or(end);
-    Ok(Answer::Stream(
-        Box::new(tally),
-        first as f64 / 1e9,
-        end as f64 / 1e9,
-    ))
+    Ok(Answer::Stream {
+        tally: Box::new(tally),
+        ttft_s: first as f64 / 1e9,
+        e2e_s: end as f64 / 1e9,
+        kernel_stamps: connection.stamps().kernel_wall_ns.get() > 0,
+    })
 }

@@ -42,6 +42,10 @@ const SHARD_RATE: f64 = 800.0;
 const SHARD_EVENTS: f64 = 26_000.0;
 /// Most connections opened before the start.
 const MOST_AHEAD: f64 = 512.0;
+/// Longest time for which data that the kernel has stamped may wait to be read.
+const LONGEST_REST_NS: u64 = 1_000_000;
+/// Such rests that fit between two tokens of an idle server, at least.
+const GAP_RESTS: f64 = 8.0;
 /// File descriptors that are not connections.
 const SPARE_FILES: u64 = 64;
 /// Time between the last preparation and the first request's time zero.
@@ -237,6 +241,7 @@ impl Prepared {
                 limits: job.limits,
                 connections: ahead,
                 cap,
+                rest_ns: rest_ns(&self.learned),
                 source,
                 control: Arc::clone(&control),
                 reports: reports.clone(),
@@ -324,6 +329,17 @@ fn connections_ahead(learned: &Learned, rate: f64, output_tokens: f64, shards: u
         .latency_s
         .map_or(1.0, |(ttft, gap)| ttft + gap * output_tokens);
     ((rate * latency * 1.2).ceil().clamp(1.0, MOST_AHEAD) / shards as f64).ceil() as usize
+}
+
+/// How long received data may wait: never so long that two tokens of a stream would be read as one, and not at all where
+/// the time of the read is what counts.
+fn rest_ns(learned: &Learned) -> u64 {
+    let gap_s = learned.latency_s.map_or(0.0, |(_, gap)| gap);
+    if learned.kernel_stamps {
+        ((gap_s * 1e9 / GAP_RESTS) as u64).min(LONGEST_REST_NS)
+    } else {
+        0
+    }
 }
 
 /// Raises the limit of open files as far as it goes; returns it.

@@ -19,7 +19,7 @@ use hyper::{HeaderMap, Method, Request, Uri};
 use super::builder::{Batches, Prepared};
 use super::event::Keys;
 use super::flight::fly;
-use super::pacer::Pacer;
+use super::pacer::{Pacer, Rest};
 use crate::endpoint::{Connection, Connector, clock};
 use crate::loadgen::Limits;
 use crate::trial::{Outcome, RawRow};
@@ -102,6 +102,8 @@ pub(super) struct Plan {
     pub(super) connections: Option<usize>,
     /// Most open requests: a bound on file descriptors, not a means of pacing.
     pub(super) cap: usize,
+    /// Longest time for which received data may wait to be read, nanoseconds.
+    pub(super) rest_ns: u64,
     /// Bodies.
     pub(super) source: Batches,
     /// Flags.
@@ -154,9 +156,12 @@ pub(super) fn run(plan: Plan, start: &Receiver<Start>) {
 fn conduct(plan: Plan, start: &Receiver<Start>) -> io::Result<()> {
     // Timers fire up to 50 microseconds late by default, so that wake-ups can be joined. Not here.
     let _ = nix::sys::prctl::set_timerslack(1);
+    let rest = Arc::new(Rest::new(plan.rest_ns));
+    let at_park = Arc::clone(&rest);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .event_interval(31)
+        .on_thread_park(move || at_park.take())
         .build_local(tokio::runtime::LocalOptions::default())?;
     let connections = plan.connections.unwrap_or(0);
     let zero = Start {
@@ -186,7 +191,7 @@ fn conduct(plan: Plan, start: &Receiver<Start>) -> io::Result<()> {
         // Nothing else runs on this thread before the start.
         let Ok(at) = start.recv() else { return Ok(()) };
         shard.start.set(at);
-        let pacer = Pacer::new()?;
+        let pacer = Pacer::new(rest)?;
         let ticker = tokio::task::spawn_local(tick(Rc::clone(&shard)));
         let stopped_ns = shard.pace(&pacer).await?;
         let _ = shard.reports.send(Report::AllSent { stopped_ns });
