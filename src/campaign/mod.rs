@@ -9,7 +9,7 @@ mod trials;
 
 pub use loadgen::load_generator;
 pub use outline::{Outline, example_commands, outline};
-pub use rules::prompt_source;
+pub use rules::{criterion_name, prompt_source, search_name};
 pub use target::{Target, TargetError};
 pub use trials::Trials;
 
@@ -179,7 +179,7 @@ impl Campaign<'_> {
             schema: SCHEMA,
             pair: answer.pair.clone(),
             experiment_type: rules::experiment_type(self.settings).to_owned(),
-            evaluation: rules::criterion(self.settings).name().to_owned(),
+            evaluation: rules::criterion_name(self.settings).to_owned(),
             search: rules::search_name(self.settings).to_owned(),
             answer: answer.capacity.answer.clone(),
             load_seconds: answer.capacity.load_seconds(),

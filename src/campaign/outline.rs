@@ -44,7 +44,7 @@ pub fn outline(settings: &Settings, experiment: &Experiment) -> Outline {
         pair: experiment.name.clone(),
         start,
         ramp,
-        stop: format!("until M - m is within {}", stop.describe(start.as_per_minute())),
+        stop: format!("until M - m is within {}", stop.in_words()),
         most_trials: limit,
         most_hours: f64::from(limit) * trial_s / 3600.0,
     }

@@ -56,11 +56,16 @@ pub(super) fn folder(settings: &Settings, experiment: &Experiment) -> String {
 }
 
 /// The search's name in files.
-pub(super) fn search_name(settings: &Settings) -> &'static str {
+pub fn search_name(settings: &Settings) -> &'static str {
     match settings.search {
         SearchKind::Stages => "stages",
         SearchKind::StagesLegacy => "stages-legacy",
     }
+}
+
+/// The criterion's name in files.
+pub fn criterion_name(settings: &Settings) -> &'static str {
+    criterion(settings).name()
 }
 
 /// `MST` or `MIT`.

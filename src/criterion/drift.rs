@@ -59,20 +59,21 @@ impl Drift {
     }
 
     fn sentence(&self, ruling: Ruling, share: &Estimate) -> String {
-        let percent = |v: f64| 100.0 * v;
+        // Adding zero turns a rounded -0.00 into 0.00.
+        let percent = |v: f64| (1e4 * v).round() / 1e2 + 0.0;
+        let value = percent(share.value);
+        let verb = if value < 0.0 { "shrinks" } else { "grows" };
         let numbers = format!(
-            "{:.2} % of the load ({:.2} to {:.2} %)",
-            percent(share.value),
+            "the backlog {verb} by {:.2} % of the load (95 % interval {:.2} to {:.2} %)",
+            value.abs(),
             percent(share.low),
             percent(share.high)
         );
-        let margin = percent(self.margin);
+        let margin = 100.0 * self.margin;
         match ruling {
-            Ruling::Sustainable => format!("the backlog grows by {numbers}, surely less than {margin} %"),
-            Ruling::Unsustainable => format!("the backlog grows by {numbers}, more than {margin} %"),
-            Ruling::Unsure => {
-                format!("the backlog grows by {numbers}; {margin} % is neither reached nor ruled out")
-            }
+            Ruling::Sustainable => format!("{numbers}, surely less than {margin} %"),
+            Ruling::Unsustainable => format!("{numbers}, more than {margin} %"),
+            Ruling::Unsure => format!("{numbers}; {margin} % is neither reached nor ruled out"),
         }
     }
 
@@ -90,8 +91,11 @@ impl Drift {
             );
             return (Ruling::Unsustainable, text);
         }
-        let text = "too little finished in the first half of the trial to tell a drift; measure longer";
-        (Ruling::Unsure, text.to_owned())
+        let text = format!(
+            "fewer than {} requests finished after the warm-up, too few to tell a drift; measure longer or at a higher rate",
+            self.fewest_finished
+        );
+        (Ruling::Unsure, text)
     }
 }
 

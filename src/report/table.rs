@@ -37,7 +37,12 @@ pub fn pairs(summaries: &[PairSummary]) -> String {
                 interval(s.low, s.high),
                 status_word(s.status).to_owned(),
             ]);
-            row.extend(has_truth.then(|| rate(s.true_capacity)));
+            row.extend(has_truth.then(|| {
+                rate(
+                    s.true_capacity
+                        .map(|truth| Rate::per_minute(truth.as_per_minute().round())),
+                )
+            }));
             row.extend([
                 s.trials.len().to_string(),
                 s.load_s.map_or(UNKNOWN.to_owned(), hours),

@@ -20,10 +20,18 @@ impl StopRule {
         }
     }
 
+    /// In words, before a bracket is known.
+    pub fn in_words(self) -> String {
+        match self {
+            Self::Absolute(width) => format!("{} req/min", Plain(width)),
+            Self::Relative(fraction) => format!("{} % of M", Plain(fraction * 100.0)),
+        }
+    }
+
     /// In words, for the bracket that ends at `big_m`.
     pub fn describe(self, big_m: f64) -> String {
         match self {
-            Self::Absolute(width) => format!("{} req/min", Plain(width)),
+            Self::Absolute(_) => self.in_words(),
             Self::Relative(fraction) => {
                 format!(
                     "{} % of M ({} req/min)",

@@ -335,14 +335,8 @@ fn check_together(r: &mut Reader<'_>, s: &Settings) {
              a smaller FILTER_BUFFER",
             2.0 * buffer
         );
-        match s.evaluation {
-            Evaluation::Welch => r.refuse("DURATION", &problem),
-            Evaluation::Drift => r.note_on(
-                "DURATION",
-                vec![format!(
-                    "it is not longer than twice FILTER_BUFFER ({buffer} s), so welch could not judge these trials"
-                )],
-            ),
+        if s.evaluation == Evaluation::Welch {
+            r.refuse("DURATION", &problem);
         }
     }
     let mixes = s.experiments.iter().filter(|e| e.pair().is_none()).count();

@@ -63,7 +63,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, SettingsErrors> {
     let mut chosen = layers.choose(profile);
     let settings = build::build(profile, &mut layers, &mut chosen, &sources.environment);
     if !layers.errors.is_empty() {
-        return Err(SettingsErrors::sorted(layers.errors));
+        return Err(SettingsErrors::sorted(layers.errors, layers.warnings));
     }
     let provenance = KEYS
         .iter()
@@ -104,9 +104,10 @@ fn read_file(named: Option<&Path>) -> Result<(Option<PathBuf>, Vec<u8>), Setting
                 kind => format!("the file cannot be read: {kind}"),
             };
             let place = path.display().to_string();
-            Err(SettingsErrors(vec![SettingsError::unreadable(
-                place, 0, "", &problem,
-            )]))
+            Err(SettingsErrors(
+                vec![SettingsError::unreadable(place, 0, "", &problem)],
+                Vec::new(),
+            ))
         }
     }
 }

@@ -96,15 +96,15 @@ impl SettingsError {
     }
 }
 
-/// Everything that is wrong.
+/// Everything that is wrong, and what is suspicious beside it: a misspelt key is often why another is missing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct SettingsErrors(pub Vec<SettingsError>);
+pub struct SettingsErrors(pub Vec<SettingsError>, pub Vec<String>);
 
 impl SettingsErrors {
     /// All errors in the order of the file, then those of the environment and of flags.
-    pub(super) fn sorted(mut errors: Vec<SettingsError>) -> Self {
+    pub(super) fn sorted(mut errors: Vec<SettingsError>, warnings: Vec<String>) -> Self {
         errors.sort_by_key(|e| e.line);
-        Self(errors)
+        Self(errors, warnings)
     }
 }
 
@@ -114,7 +114,8 @@ const MOST_SHOWN: usize = 60;
 impl fmt::Display for SettingsErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.as_slice() {
-            [only] => return write!(f, "{only}"),
+            [only] if self.1.is_empty() => return write!(f, "{only}"),
+            [_] => write!(f, "a setting is wrong:")?,
             all => write!(f, "{} settings are wrong:", all.len())?,
         }
         for error in self.0.iter().take(MOST_SHOWN) {
@@ -122,6 +123,9 @@ impl fmt::Display for SettingsErrors {
         }
         if self.0.len() > MOST_SHOWN {
             write!(f, "\n  and {} more", self.0.len() - MOST_SHOWN)?;
+        }
+        for warning in self.1.iter().take(MOST_SHOWN) {
+            write!(f, "\n  warning: {warning}")?;
         }
         Ok(())
     }

@@ -52,7 +52,13 @@ pub(super) fn throughputs(root: &Path) -> anyhow::Result<Throughputs> {
             best.insert(pair, found);
         }
     };
-    for entry in WalkDir::new(root).sort_by_file_name() {
+    // Hidden folders hold what is running, not what is measured.
+    let visible = |e: &walkdir::DirEntry| e.depth() == 0 || !e.file_name().to_string_lossy().starts_with('.');
+    for entry in WalkDir::new(root)
+        .sort_by_file_name()
+        .into_iter()
+        .filter_entry(visible)
+    {
         let entry = entry.with_context(|| format!("reading {}", root.display()))?;
         let read = match entry.file_name().to_str() {
             Some("capacity.json") => capacity(entry.path()),

@@ -35,7 +35,7 @@ pub(super) fn print(settings: &Settings, loadgen: &dyn LoadGenerator, format: Fo
             .collect();
         writeln!(
             out,
-            "{}: {}, … req/min, {}; at most {} trials, {:.1} hours",
+            "{}: {}, … req/min, {}; at most {} trials, {:.2} hours",
             pair.pair,
             ramp.join(", "),
             pair.stop,
@@ -43,11 +43,17 @@ pub(super) fn print(settings: &Settings, loadgen: &dyn LoadGenerator, format: Fo
             pair.most_hours
         )?;
     }
+    writeln!(
+        out,
+        "Search {}, judged by {}.",
+        campaign::search_name(settings),
+        campaign::criterion_name(settings)
+    )?;
     let hours: f64 = outlines.iter().map(|o| o.most_hours).sum();
     let trials: u32 = outlines.iter().map(|o| o.most_trials).sum();
     writeln!(
         out,
-        "At most {trials} trials and {hours:.1} hours in all; trials that are decided early are shorter."
+        "At most {trials} trials and {hours:.2} hours in all; trials that are decided early are shorter."
     )?;
     writeln!(out, "A trial runs:")?;
     for command in &commands {

@@ -133,10 +133,12 @@ fn run_pairs(
             Err(error) => {
                 let everybodys = !matches!(error, TrialError::ClientTooSlow(_) | TrialError::Lease(_));
                 let exit = exit_of(&error);
-                let error = anyhow::Error::new(error).context(format!(
-                    "{}: given up after trouble that is not the service's answer; everything measured is kept, run again to resume",
-                    experiment.name
-                ));
+                let what = if matches!(error, TrialError::Lease(_)) {
+                    "not searched"
+                } else {
+                    "given up after trouble that is not the service's answer; everything measured is kept, run again to resume"
+                };
+                let error = anyhow::Error::new(error).context(format!("{}: {what}", experiment.name));
                 if everybodys {
                     return (answers, Some(Failure::new(exit, error)));
                 }

@@ -73,7 +73,7 @@ struct Load {
     #[arg(long, required_unless_present = "job", value_name = "RATE")]
     rate: Option<Rate>,
     /// How long requests are sent.
-    #[arg(long, required_unless_present = "job", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, required_unless_present = "job", value_name = "TIME", value_parser = seconds_or_units)]
     duration: Option<Duration>,
     /// Prompt tokens, or a range LOW-HIGH.
     #[arg(long, default_value = "128", value_name = "N", value_parser = job::token_range)]
@@ -112,16 +112,16 @@ struct Load {
 #[command(next_help_heading = "Time limits")]
 struct LimitArgs {
     /// For a whole request.
-    #[arg(long, default_value = "10m", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "10m", value_name = "TIME", value_parser = seconds_or_units)]
     request_timeout: Duration,
     /// For the first token [default: that of a request].
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = seconds_or_units)]
     ttft_timeout: Option<Duration>,
     /// Between two tokens [default: that of a request].
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = seconds_or_units)]
     tpot_timeout: Option<Duration>,
     /// How long to wait for open requests after the last was sent.
-    #[arg(long, default_value = "60s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "60s", value_name = "TIME", value_parser = seconds_or_units)]
     drain: Duration,
 }
 
@@ -160,6 +160,16 @@ Examples:
 
 A trial whose client did not keep its schedule is void: client.void says why,
 and the exit code is 10.";
+
+/// A duration with a unit, or a plain number of seconds as in `.env`.
+fn seconds_or_units(text: &str) -> Result<Duration, String> {
+    match text.trim().parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string()),
+        Err(_) => {
+            humantime::parse_duration(text).map_err(|e| format!("{e}; write for example `30s` or `5m`"))
+        }
+    }
+}
 
 /// Runs the verb.
 #[expect(clippy::needless_pass_by_value, reason = "the signature of every verb")]

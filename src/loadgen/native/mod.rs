@@ -1,6 +1,6 @@
 //! The native load generator: open loop, exact schedule, kernel receive stamps, a row for every request.
 //!
-//! One thread a shard sends and receives ([`shard`]); another builds bodies ahead ([`builder`]); the main thread writes
+//! One thread a shard sends and receives (`shard`); another builds bodies ahead (`builder`); the main thread writes
 //! rows and progress and watches for a reason to stop ([`run()`]). What it measures and how well is in `docs/loadgen.md`.
 
 mod adapter;

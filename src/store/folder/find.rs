@@ -33,6 +33,14 @@ pub struct Found {
     pub problems: Vec<FolderError>,
 }
 
+/// The error beneath, which does not repeat the path.
+fn plain(error: walkdir::Error) -> std::io::Error {
+    match error.io_error() {
+        Some(io) => std::io::Error::from(io.kind()),
+        None => error.into(),
+    }
+}
+
 /// Finds all trial folders at or below `paths`. A path to a file stands for itself. Hidden folders (`.staging`, `.runs`)
 /// are left out; links are followed.
 ///
@@ -53,7 +61,7 @@ pub fn find_trials(paths: &[PathBuf]) -> Result<Found, FolderError> {
                     let depth = error.depth();
                     let problem = FolderError::Io {
                         path: error.path().unwrap_or(path).to_owned(),
-                        source: error.into(),
+                        source: plain(error),
                     };
                     if depth == 0 {
                         return Err(problem);
