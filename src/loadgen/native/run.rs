@@ -43,9 +43,9 @@ const SHARD_EVENTS: f64 = 26_000.0;
 /// Most connections opened before the start.
 const MOST_AHEAD: f64 = 512.0;
 /// Longest time for which data that the kernel has stamped may wait to be read.
-const LONGEST_REST_NS: u64 = 1_000_000;
+const LONGEST_REST_NS: u64 = 2_500_000;
 /// Such rests that fit between two tokens of an idle server, at least.
-const GAP_RESTS: f64 = 8.0;
+const GAP_RESTS: f64 = 4.0;
 /// File descriptors that are not connections.
 const SPARE_FILES: u64 = 64;
 /// Time between the last preparation and the first request's time zero.

@@ -28,6 +28,8 @@ use crate::trial::{Outcome, RawRow};
 const TICK: Duration = Duration::from_millis(20);
 /// How often a pacer looks for a body that is not built yet.
 const STARVED_NS: u64 = 200_000;
+/// How often a shard that has sent everything looks whether all is answered.
+const DRAIN_LOOK_NS: u64 = 10_000_000;
 
 /// Connections that are opened at a time before the start.
 const OPEN_AT_ONCE: usize = 32;
@@ -196,7 +198,7 @@ fn conduct(plan: Plan, start: &Receiver<Start>) -> io::Result<()> {
         let stopped_ns = shard.pace(&pacer).await?;
         let _ = shard.reports.send(Report::AllSent { stopped_ns });
         while shard.open.get() > 0 && !shard.control.abort.load(Ordering::Relaxed) {
-            pacer.wait_until(clock::monotonic_ns() + 2_000_000).await?;
+            pacer.wait_until(clock::monotonic_ns() + DRAIN_LOOK_NS).await?;
         }
         ticker.abort();
         Ok(())
