@@ -62,7 +62,7 @@ fn the_answer_is_an_array_with_an_object_a_pair() {
 
 #[test]
 fn nothing_sustainable_is_exit_code_4() {
-    let space = Workspace::scripted("REQ_MIN_START=4\nDURATION=3600s");
+    let space = Workspace::scripted("REQ_MIN_START=4\nDURATION=7200s");
     let (code, rows) = run(&space, &[("SCRIPTED_SERVICE", "100")]);
     assert_eq!((code, rows[0].mst_per_minute), (Some(4), None), "{rows:?}");
     assert_eq!(rows[0].status, Status::UpperBoundOnly, "{rows:?}");
@@ -75,19 +75,19 @@ fn nothing_sustainable_is_exit_code_4() {
 
 #[test]
 fn an_undecided_search_is_exit_code_5() {
-    // A second has one or two requests: nobody can tell.
-    let space = Workspace::scripted("DURATION=1s\nITERATION_HARD_LIMIT=6");
+    // A hundred requests do not tell one percent.
+    let space = Workspace::scripted("ITERATION_HARD_LIMIT=2");
     let (code, rows) = run(&space, &[]);
     assert_eq!((code, rows[0].status), (Some(5), Status::Undecided), "{rows:?}");
 }
 
 #[test]
 fn the_exit_code_is_that_of_the_worst_pair() {
-    let space = Workspace::scripted("REQ_MIN_START=4\nDURATION=3600s");
+    let space = Workspace::scripted("REQ_MIN_START=4\nDURATION=7200s");
     run(&space, &[("SCRIPTED_SERVICE", "100")]);
     // What is stored answers for the first pair; the second is measured, faster.
-    let more = ["--tokens", "8:8,9:9", "--format", "json"];
-    let output = space.run(&more).env("SCRIPTED_SERVICE", "0.06").output().unwrap();
+    let more = ["--tokens", "8:8,9:8", "--format", "json"];
+    let output = space.run(&more).env("SCRIPTED_SERVICE", "2").output().unwrap();
     let rows: Vec<Row> = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(rows.len(), 2);
     assert_eq!(rows[0].trials_reused, rows[0].trials);

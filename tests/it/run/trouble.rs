@@ -56,7 +56,7 @@ fn an_endpoint_that_dies_ends_the_search_and_can_be_resumed() {
 
 #[test]
 fn a_load_generator_that_fails_once_is_tried_again() {
-    let space = Workspace::scripted("RETRIES=1\nITERATION_HARD_LIMIT=2");
+    let space = Workspace::scripted("RETRIES=1\nREQ_MIN_START=400\nITERATION_HARD_LIMIT=2");
     let once = space.path().join("failed-once");
     let output = space.run(&[]).env("SCRIPTED_FAIL_ONCE", &once).output().unwrap();
     let said = stderr(&output);
@@ -122,7 +122,7 @@ fn a_results_folder_that_cannot_be_made_is_named() {
 
 /// A finished search, and the folder of its first trial.
 fn finished() -> (Workspace, String, PathBuf) {
-    let space = Workspace::scripted("ITERATION_HARD_LIMIT=3");
+    let space = Workspace::scripted("REQ_MIN_START=400\nSTOP_THRESHOLD=0.5\nITERATION_HARD_LIMIT=4");
     space.answer(&[]);
     let (id, folders) = space.trials("8_8").pop_first().unwrap();
     (space, id, folders[0].clone())
@@ -146,7 +146,7 @@ fn a_damaged_manifest_is_named_with_its_remedy() {
         std::fs::remove_dir_all(&folder).unwrap();
         let (output, answer) = space.answer(&[]);
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-        assert_eq!(answer[0]["trials_reused"], 2);
+        assert_eq!(answer[0]["trials_reused"], 3);
     }
 }
 
@@ -162,12 +162,12 @@ fn a_trial_whose_measurement_was_damaged_is_measured_again_and_told() {
         said.contains("out.csv") && said.contains("measured again"),
         "{said}"
     );
-    assert_eq!(answer[0]["trials_reused"], 2);
+    assert_eq!(answer[0]["trials_reused"], 3);
     assert_eq!(space.trials("8_8")[&id].len(), 2);
     assert_eq!(space.capacity("8_8"), capacity);
     // The newer one counts from now on.
     let (output, answer) = space.answer(&[]);
-    assert_eq!(answer[0]["trials_reused"], 3, "{}", stderr(&output));
+    assert_eq!(answer[0]["trials_reused"], 4, "{}", stderr(&output));
 }
 
 #[test]
