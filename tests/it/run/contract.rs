@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Workspace, stderr, walk};
+use super::{Server, Workspace, stderr, walk};
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
 #[serde(rename_all = "kebab-case")]
@@ -58,6 +58,23 @@ fn the_answer_is_an_array_with_an_object_a_pair() {
         let on_the_embedded_server = row.true_capacity_per_minute.is_some();
         assert!(on_the_embedded_server, "URL is empty, so the truth is told");
     }
+}
+
+#[test]
+fn only_the_embedded_server_has_a_known_truth() {
+    let server = Server::start(&["--port", "0"], None);
+    let space = Workspace::scripted(&format!(
+        "URL={}\nITERATION_COOLDOWN_SECONDS=0\nFILTER_BUFFER=1\nREQ_MIN_START=400\nSTOP_THRESHOLD=0.5",
+        server.url
+    ));
+    let output = space.run(&["--format", "json"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let rows: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let row = rows[0].as_object().unwrap();
+    assert!(
+        !row.contains_key("true_capacity_per_minute"),
+        "absent, not null: {row:?}"
+    );
 }
 
 #[test]

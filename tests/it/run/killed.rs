@@ -62,7 +62,9 @@ fn a_killed_native_search_resumes_and_measures_nothing_twice() {
                 ended = child.try_wait().unwrap().is_some();
                 std::thread::sleep(Duration::from_millis(1));
             }
-            if !ended {
+            if ended {
+                child.wait().unwrap();
+            } else {
                 kill(&mut child);
                 kills += 1;
             }

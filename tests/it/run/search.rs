@@ -174,12 +174,13 @@ fn two_drivers_on_one_pair_do_not_meet() {
 
 #[test]
 fn trouble_with_the_load_generator_is_never_a_verdict() {
-    let space = Workspace::scripted("RETRIES=1\nLOADGEN_COMMAND=sh -c 'echo out of luck; exit 3'\n");
+    let space =
+        Workspace::scripted("RETRIES=1\nLOADGEN_COMMAND=sh -c 'echo out of luck; echo really >&2; exit 3'\n");
     let output = space.run(&[]).output().unwrap();
     assert_eq!(output.status.code(), Some(10));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        said.contains("out of luck") && said.contains("status 3"),
+        said.contains("out of luck\nreally") && said.contains("status 3"),
         "{said}"
     );
     assert!(space.trials("8_8").is_empty());
@@ -232,7 +233,7 @@ fn the_embedded_server_is_measured_to_within_ten_percent() {
             "--tokens",
             "32:16",
             "--set",
-            "DURATION=5s",
+            "DURATION=3s",
             "--set",
             "REQ_MIN_START=3000",
         ])
