@@ -71,22 +71,21 @@ fn a_load_generator_that_fails_once_is_tried_again() {
     assert_eq!(output.status.code(), Some(10), "{}", stderr(&output));
 }
 
-/// The program under a limit of file size, which its writes meet as an error: the nearest to a full disk that needs no
-/// privileges.
+/// The program under a limit of file size in blocks of 512 bytes, which its writes meet as an error: the nearest to a full disk
+/// that needs no privileges.
+fn limited(space: &Workspace, blocks: u32) -> std::process::Output {
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+    std::process::Command::new("sh")
+        .current_dir(space.path())
+        .args(["-c", &script, "sh", env!("CARGO_BIN_EXE_mst"), "run"])
+        .output()
+        .unwrap()
+}
+
 #[test]
 fn a_disk_that_takes_no_more_is_told_and_leaves_nothing_half_written() {
     let space = Workspace::scripted("RETRIES=0\nREQ_MIN_START=200\nITERATION_HARD_LIMIT=3");
-    let output = std::process::Command::new("sh")
-        .current_dir(space.path())
-        .args([
-            "-c",
-            "trap '' XFSZ; ulimit -f 40; exec \"$@\"",
-            "sh",
-            env!("CARGO_BIN_EXE_mst"),
-            "run",
-        ])
-        .output()
-        .unwrap();
+    let output = limited(&space, 40);
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(
@@ -106,6 +105,16 @@ fn a_disk_that_takes_no_more_is_told_and_leaves_nothing_half_written() {
             rows.to_string()
         );
     }
+}
+
+#[test]
+fn a_full_disk_is_told_from_a_load_generator_that_fails() {
+    let space = Workspace::scripted("RETRIES=0\nREQ_MIN_START=800");
+    let output = limited(&space, 16);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("File too large"), "{said}");
+    assert!(space.trials("8_8").is_empty());
 }
 
 #[test]
