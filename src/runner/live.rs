@@ -215,7 +215,7 @@ impl TrialRunner for Live<'_> {
 /// Whether a folder still takes a file.
 fn room_for_results(folder: &Path) -> Result<(), StoreError> {
     let probe = folder.join(".room");
-    let written = fs_err::write(&probe, [0; 1 << 16]);
+    let written = fs_err::write(&probe, vec![0; 1 << 16]);
     // Not there when it could not be made.
     let _ = fs_err::remove_file(&probe);
     Ok(written?)
