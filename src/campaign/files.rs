@@ -16,7 +16,8 @@ use crate::store::fmperf_events::{Detail, EventHeader, read_results_json_with, w
 use crate::store::manifest::SCHEMA;
 use crate::store::rows::RowReader;
 use crate::store::tables::{
-    Finish, Iteration, OurFacts, RequestTable, UserFiles, mark_finished, profile_name, write_user_files,
+    Finish, Iteration, OurFacts, RequestTable, UserFiles, clear_finished, mark_finished, profile_name,
+    write_user_files,
 };
 use crate::store::{Manifest, StoreError, TokenCounts, host_name, layout, write_json};
 use crate::trial::{Measurement, TrialSpec};
@@ -237,6 +238,12 @@ pub(super) fn finish(answer: &PairAnswer) -> Result<(), TrialError> {
     };
     if !carrier.folder.join("results.csv").is_file() {
         return Ok(());
+    }
+    // An earlier search, with another threshold, may have ended at a trial that this one used again.
+    for other in &answer.capacity.evidence {
+        if other.folder != carrier.folder && other.folder.join("results.csv").is_file() {
+            clear_finished(&other.folder).map_err(|e| malformed(&other.folder, &e))?;
+        }
     }
     let finish = Finish {
         termination_reason: &found.termination_code,

@@ -51,7 +51,10 @@ pub(super) fn criterion(settings: &Settings) -> Box<dyn Criterion> {
 pub(super) fn folder(settings: &Settings, experiment: &Experiment) -> String {
     match settings.layout {
         Layout::Mst => experiment.name.clone(),
-        older => folder_name(&experiment.classes, older),
+        // Mixes of many profiles have a name that ends in a digest: in full it is longer than file systems take.
+        older => Some(folder_name(&experiment.classes, older))
+            .filter(|name| name.len() <= 200)
+            .unwrap_or_else(|| experiment.name.clone()),
     }
 }
 

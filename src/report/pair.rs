@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::store::generations::FolderName;
-use crate::store::tables::ResultsRow;
+use crate::store::generations::{FolderName, folder_name};
+use crate::store::tables::{Layout, ResultsRow};
 use crate::units::TokenPair;
 
 /// Folder of the older scripts' mixes before they named them.
@@ -28,7 +28,9 @@ impl PairName {
     pub fn from_folder(name: &str) -> Option<Self> {
         match FolderName::parse(name) {
             Some(FolderName::Pair(pair)) => Some(Self::Pair(pair)),
-            Some(FolderName::Mix(_) | FolderName::Additive) => Some(Self::Mix(name.to_owned())),
+            // One spelling for `16-16` and `16`.
+            Some(FolderName::Mix(classes)) => Some(Self::Mix(folder_name(&classes, Layout::Mst))),
+            Some(FolderName::Additive) => Some(Self::Mix(name.to_owned())),
             // A mix whose shares were not understood is one all the same.
             None => name.starts_with("mix_").then(|| Self::Mix(name.to_owned())),
         }
@@ -40,7 +42,8 @@ impl PairName {
             return Some(Self::Mix(mix.to_owned()));
         }
         if let Some(shares) = row.text("ADDITIVE_EXPECTED_PROPORTIONS") {
-            return Some(Self::Mix(mix_of(shares).unwrap_or_else(|| ADDITIVE.to_owned())));
+            let name = mix_of(shares).unwrap_or_else(|| ADDITIVE.to_owned());
+            return Self::from_folder(&name).or(Some(Self::Mix(name)));
         }
         row.pair().map(Self::Pair)
     }
@@ -134,7 +137,7 @@ mod tests {
             ),
         ]);
         let name = PairName::from_both(Some("additive_experiment"), Some(&row)).unwrap();
-        assert_eq!(name.to_string(), "mix_1-9_1-9@0.25+20-30_5-5@0.75");
+        assert_eq!(name.to_string(), "mix_1-9_1-9@0.25+20-30_5@0.75");
         let doc = ResultsRow::new([("INPUT_TOKENS", "16"), ("OUTPUT_TOKENS", "32")]);
         assert_eq!(
             PairName::from_both(Some("x"), Some(&doc)).unwrap().to_string(),

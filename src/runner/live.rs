@@ -8,7 +8,7 @@ use crate::criterion::Flow;
 use crate::executor::{Executor, Exit};
 use crate::loadgen::{Command, LoadGenerator, TrialJob};
 use crate::search::Probe;
-use crate::store::{FOLDER_VARIABLE, Lease, Manifest, Store, layout, write_json};
+use crate::store::{FOLDER_VARIABLE, Lease, Manifest, Store, StoreError, layout, write_json};
 use crate::trial::{Measurement, Outcome, TrialSpec};
 
 /// How often a running trial is looked at.
@@ -139,7 +139,9 @@ impl<'a> Live<'a> {
             Exit::Signal(signal) => format!("the load generator `{program}` was ended by signal {signal}"),
             Exit::TimedOut => format!("the load generator `{program}` did not end in time and was killed"),
         };
-        // A load generator that finds no endpoint gives up, too.
+        // A full disk makes a load generator give up, too, and may keep it from saying so.
+        room_for_results(folder)?;
+        // So does an endpoint that is gone.
         if let Err(why) = (self.setup.alive)() {
             return Err(TrialError::Endpoint(format!(
                 "{what}, and the endpoint is gone: {why}"
@@ -208,6 +210,15 @@ impl TrialRunner for Live<'_> {
         (self.setup.files)(&trial.folder, &manifest, trial, judged)?;
         Ok(self.setup.store.archive(&trial.folder, &manifest)?)
     }
+}
+
+/// Whether a folder still takes a file.
+fn room_for_results(folder: &Path) -> Result<(), StoreError> {
+    let probe = folder.join(".room");
+    let written = fs_err::write(&probe, vec![0; 1 << 16]);
+    // Not there when it could not be made.
+    let _ = fs_err::remove_file(&probe);
+    Ok(written?)
 }
 
 /// The last lines of a log.

@@ -161,7 +161,7 @@ fn with_remedy(error: StoreError) -> StoreError {
                 "{why}; restore the file, or move or remove its folder and the trial is measured again"
             ),
         },
-        StoreError::Io(error) => StoreError::Io(error),
+        other @ StoreError::Io(_) => other,
     }
 }
 

@@ -21,7 +21,11 @@ pub fn folder_name(classes: &[LengthClass], layout: Layout) -> String {
         ([only], Layout::Latest | Layout::New) => both(only),
         (_, Layout::New) => "additive_experiment".to_owned(),
         (mix, Layout::Mst | Layout::Latest | Layout::Doc) => {
-            let class = |c: &LengthClass| format!("{}@{}", both(c), Short(c.share));
+            let pair = |c: &LengthClass| match layout {
+                Layout::Mst | Layout::Doc => c.pair.folder_name(),
+                Layout::Latest | Layout::New => both(c),
+            };
+            let class = |c: &LengthClass| format!("{}@{}", pair(c), Short(c.share));
             let classes: Vec<String> = mix.iter().map(class).collect();
             format!("mix_{}", classes.join("+"))
         }

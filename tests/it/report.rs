@@ -72,7 +72,7 @@ fn every_generation_is_read() {
         [
             "16_16 3072.0 [3072.0,4096.0] bracketed largest-sustainable 4",
             "100-200_1-100 700.0 [700.0,null] lower-bound-only largest-sustainable 1",
-            "mix_100-200_1-100@0.75+16-16_16-16@0.25 900.0 [900.0,null] lower-bound-only largest-sustainable 1",
+            "mix_100-200_1-100@0.75+16_16@0.25 900.0 [900.0,null] lower-bound-only largest-sustainable 1",
         ]
     );
     let latest = lines(&json(&["latest"]));

@@ -127,6 +127,32 @@ pub fn mark_finished(dir: &Path, finish: &Finish<'_>) -> Result<(), TableError> 
     Ok(())
 }
 
+/// Takes the mark of [`mark_finished`] away: an earlier search ended here, and a later one went on. Files without a mark
+/// are not touched.
+///
+/// # Errors
+/// When the file is missing, cannot be read, or cannot be replaced.
+pub fn clear_finished(dir: &Path) -> Result<(), TableError> {
+    let path = dir.join("results.csv");
+    let rows = read_results_csv(&path)?;
+    let Some(known) = rows.last().filter(|row| row.finished() == Some(true)) else {
+        return Ok(());
+    };
+    let cells: Vec<(String, String)> = known
+        .cells()
+        .map(|(name, cell)| {
+            let cell = match name {
+                "FINISHED" => upper(false),
+                "TERMINATION_REASON" => String::new(),
+                _ => cell.to_owned(),
+            };
+            (name.to_owned(), cell)
+        })
+        .collect();
+    put(dir, "results.csv", |out| write_row(out, &cells)).map_err(|e| TableError::io(&path, e))?;
+    Ok(())
+}
+
 /// One row under its header, CRLF.
 fn write_row(out: &mut dyn Write, cells: &[(String, String)]) -> io::Result<()> {
     let mut writer = csv::WriterBuilder::new()

@@ -15,7 +15,9 @@ mod time;
 mod token_stats;
 
 pub use error::TableError;
-pub use files::{Finish, UserFiles, mark_finished, put, write_results_from_json, write_user_files};
+pub use files::{
+    Finish, UserFiles, clear_finished, mark_finished, put, write_results_from_json, write_user_files,
+};
 pub use iteration::{Iteration, OurFacts, profile_name};
 pub use output_csv::{Part, write_requests};
 pub use output_read::{ResponseTable, read_halves, read_responses};

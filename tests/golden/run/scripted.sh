@@ -18,6 +18,7 @@ sleep "${SCRIPTED_SLEEP:-0.05}"
 awk -v rate="$2" -v duration="$3" -v service="${SCRIPTED_SERVICE:-0.06}" -v jitter="${SCRIPTED_JITTER:-0}" 'BEGIN {
     print "intended,sent,first,done,in,out,ok"
     count = int(rate * duration / 60 + 0.5)
+    if (count < 1) count = 1
     for (i = 0; i < count; i++) {
         t = i * duration / count
         begin = t > free ? t : free

@@ -113,7 +113,7 @@ fn stopped_at(server: &Server, load: f64, duration_s: f64, seed: u64, looks: u32
         .map(|k| f64::from(k) / f64::from(looks))
         .find(|share| {
             let elapsed_s = share * duration_s;
-            let seen: Vec<_> = trial
+            let begun: Vec<_> = trial
                 .records
                 .iter()
                 .filter(|r| r.intended_ns as f64 <= elapsed_s * 1e9)
@@ -122,7 +122,7 @@ fn stopped_at(server: &Server, load: f64, duration_s: f64, seed: u64, looks: u32
             let progress = Progress {
                 elapsed_s,
                 duration_s,
-                backlog: Backlog::from_records(&seen, elapsed_s),
+                backlog: Backlog::from_records(&begun, elapsed_s),
                 ttft_p50_ms: None,
             };
             criterion.watch(&progress) == Flow::Stop

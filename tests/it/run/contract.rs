@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Workspace, stderr, walk};
+use super::{Server, Workspace, stderr, walk};
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
 #[serde(rename_all = "kebab-case")]
@@ -61,8 +61,25 @@ fn the_answer_is_an_array_with_an_object_a_pair() {
 }
 
 #[test]
+fn only_the_embedded_server_has_a_known_truth() {
+    let server = Server::start(&["--port", "0"], None);
+    let space = Workspace::scripted(&format!(
+        "URL={}\nITERATION_COOLDOWN_SECONDS=0\nFILTER_BUFFER=1\nREQ_MIN_START=400\nSTOP_THRESHOLD=0.5",
+        server.url
+    ));
+    let output = space.run(&["--format", "json"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let rows: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let row = rows[0].as_object().unwrap();
+    assert!(
+        !row.contains_key("true_capacity_per_minute"),
+        "absent, not null: {row:?}"
+    );
+}
+
+#[test]
 fn nothing_sustainable_is_exit_code_4() {
-    let space = Workspace::scripted("REQ_MIN_START=4\nDURATION=3600s");
+    let space = Workspace::scripted("REQ_MIN_START=4\nDURATION=7200s");
     let (code, rows) = run(&space, &[("SCRIPTED_SERVICE", "100")]);
     assert_eq!((code, rows[0].mst_per_minute), (Some(4), None), "{rows:?}");
     assert_eq!(rows[0].status, Status::UpperBoundOnly, "{rows:?}");
@@ -75,19 +92,19 @@ fn nothing_sustainable_is_exit_code_4() {
 
 #[test]
 fn an_undecided_search_is_exit_code_5() {
-    // A second has one or two requests: nobody can tell.
-    let space = Workspace::scripted("DURATION=1s\nITERATION_HARD_LIMIT=6");
+    // A hundred requests do not tell one percent.
+    let space = Workspace::scripted("ITERATION_HARD_LIMIT=2");
     let (code, rows) = run(&space, &[]);
     assert_eq!((code, rows[0].status), (Some(5), Status::Undecided), "{rows:?}");
 }
 
 #[test]
 fn the_exit_code_is_that_of_the_worst_pair() {
-    let space = Workspace::scripted("REQ_MIN_START=4\nDURATION=3600s");
+    let space = Workspace::scripted("REQ_MIN_START=4\nDURATION=7200s");
     run(&space, &[("SCRIPTED_SERVICE", "100")]);
     // What is stored answers for the first pair; the second is measured, faster.
-    let more = ["--tokens", "8:8,9:9", "--format", "json"];
-    let output = space.run(&more).env("SCRIPTED_SERVICE", "0.06").output().unwrap();
+    let more = ["--tokens", "8:8,9:8", "--format", "json"];
+    let output = space.run(&more).env("SCRIPTED_SERVICE", "2").output().unwrap();
     let rows: Vec<Row> = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(rows.len(), 2);
     assert_eq!(rows[0].trials_reused, rows[0].trials);

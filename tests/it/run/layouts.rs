@@ -41,7 +41,7 @@ fn answer_of(space: &Workspace, arguments: &[&str]) -> Value {
 fn every_layout_can_be_read_by_the_other_verbs() {
     for (layout, folder, first, last) in LAYOUTS {
         let space = Workspace::native(&format!(
-            "RESULTS_LAYOUT={layout}\nTOKENS_LIST=8:4\nREQ_MIN_START=3000\nITERATION_HARD_LIMIT=3"
+            "RESULTS_LAYOUT={layout}\nTOKENS_LIST=8:4\nREQ_MIN_START=9000\nITERATION_HARD_LIMIT=3"
         ));
         let (output, answer) = space.answer(&[]);
         assert!(matches!(output.status.code(), Some(0 | 5)), "{}", stderr(&output));
@@ -63,8 +63,11 @@ fn every_layout_can_be_read_by_the_other_verbs() {
             assert_eq!(rows.len(), 1);
             let ruling = super::read_json(&dir.join("verdict.json"))["ruling"].clone();
             let spelled = match ruling.as_str().unwrap() {
-                "sustainable" => "True",
-                "unsustainable" => "False",
+                // The older program normalised it.
+                "sustainable" if layout == "mst" => "True",
+                "unsustainable" if layout == "mst" => "False",
+                "sustainable" => "TRUE",
+                "unsustainable" => "FALSE",
                 _ => "",
             };
             assert_eq!(rows[0]["EVALUATION"], spelled, "{layout}");
@@ -78,8 +81,10 @@ fn every_layout_can_be_read_by_the_other_verbs() {
                 rows[0]["TOTAL_REQUESTS"],
                 "{layout}"
             );
-            assert_eq!(dir.join("prompts.csv").is_file(), layout != "doc", "{layout}");
-            assert!(dir.join("results.json").is_file(), "{layout}");
+            assert!(
+                dir.join("prompts.csv").is_file() && dir.join("results.json").is_file(),
+                "{layout}"
+            );
         }
 
         // `process` finds its own work done, but for the file that it makes on demand.
@@ -133,6 +138,22 @@ fn every_layout_can_be_read_by_the_other_verbs() {
         let (_, again) = space.answer(&[]);
         assert_eq!(again[0]["trials_reused"], again[0]["trials"], "{layout}");
     }
+}
+
+#[test]
+fn a_mix_in_the_folder_of_the_older_form_is_reported() {
+    let space = Workspace::scripted(
+        "RESULTS_LAYOUT=new\nWORKLOAD_MIXES=[(8:8,1),(9:8,3)]\nREQ_MIN_START=800\nSTOP_THRESHOLD=0.1",
+    );
+    let (output, answer) = space.answer(&[]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(!space.trials("additive_experiment").is_empty());
+    let reported = answer_of(&space, &["report", "requests", "--format", "json"]);
+    let [line] = reported.as_array().unwrap().as_slice() else {
+        panic!("{reported}");
+    };
+    assert_eq!(line["mst_per_minute"], answer[0]["mst_per_minute"], "{line}");
+    assert_eq!(line["pair"], answer[0]["pair"]);
 }
 
 #[test]

@@ -106,7 +106,8 @@ fn kill(child: &mut Child) {
 fn walk(root: &Path, name: &str) -> Vec<PathBuf> {
     walkdir::WalkDir::new(root)
         .into_iter()
-        .map(|e| e.unwrap().into_path())
+        // A driver may move or remove folders meanwhile.
+        .filter_map(|e| Some(e.ok()?.into_path()))
         .filter(|p| p.file_name().is_some_and(|n| n == name))
         .collect()
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Workspace, kill, wait_for, walk};
+use super::{Workspace, kill, table, wait_for, walk};
 use crate::support::{long, mst};
 
 #[test]
@@ -71,6 +71,24 @@ fn a_search_ends_with_its_bracket_and_files() {
     let (_, again) = space.answer(&[]);
     assert_eq!(again[0]["trials_reused"], again[0]["trials"]);
     assert_eq!(space.capacity("8_8"), before);
+}
+
+#[test]
+fn a_finer_search_goes_on_from_a_coarse_one_and_has_the_only_answer() {
+    let space = Workspace::scripted("REQ_MIN_START=400");
+    let (_, coarse) = space.answer(&["--set", "STOP_THRESHOLD=0.5"]);
+    let (_, fine) = space.answer(&["--set", "STOP_THRESHOLD=0.1"]);
+    assert_eq!(fine[0]["trials_reused"], coarse[0]["trials"]);
+    let finished: Vec<String> = walk(&space.results(), "results.csv")
+        .iter()
+        .flat_map(|path| table(path).1)
+        .filter(|row| row["FINISHED"] == "TRUE")
+        .map(|row| row["REQ_MIN"].clone())
+        .collect();
+    assert_eq!(
+        finished,
+        [fine[0]["mst_per_minute"].to_string().trim_end_matches(".0")]
+    );
 }
 
 #[test]
@@ -174,12 +192,13 @@ fn two_drivers_on_one_pair_do_not_meet() {
 
 #[test]
 fn trouble_with_the_load_generator_is_never_a_verdict() {
-    let space = Workspace::scripted("RETRIES=1\nLOADGEN_COMMAND=sh -c 'echo out of luck; exit 3'\n");
+    let space =
+        Workspace::scripted("RETRIES=1\nLOADGEN_COMMAND=sh -c 'echo out of luck; echo really >&2; exit 3'\n");
     let output = space.run(&[]).output().unwrap();
     assert_eq!(output.status.code(), Some(10));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        said.contains("out of luck") && said.contains("status 3"),
+        said.contains("out of luck\nreally") && said.contains("status 3"),
         "{said}"
     );
     assert!(space.trials("8_8").is_empty());
@@ -232,7 +251,7 @@ fn the_embedded_server_is_measured_to_within_ten_percent() {
             "--tokens",
             "32:16",
             "--set",
-            "DURATION=5s",
+            "DURATION=3s",
             "--set",
             "REQ_MIN_START=3000",
         ])

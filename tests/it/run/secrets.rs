@@ -9,7 +9,7 @@ const KEY: &str = "sk-e2e-0123456789-not-to-be-found";
 
 fn workspace(server: &Server, key: &str) -> Workspace {
     Workspace::native(&format!(
-        "URL={}\nAPI_KEY={key}\nTOKENS_LIST=8:4\nREQ_MIN_START=3000\nITERATION_HARD_LIMIT=2\nRETRIES=0",
+        "URL={}\nAPI_KEY={key}\nTOKENS_LIST=8:4\nREQ_MIN_START=9000\nITERATION_HARD_LIMIT=2\nRETRIES=0",
         server.url
     ))
 }
@@ -54,7 +54,7 @@ fn the_key_is_sent_and_stays_secret() {
         let output = child.wait_with_output().unwrap();
         done.send(()).unwrap();
         let said = stderr(&output);
-        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(matches!(output.status.code(), Some(0 | 5)), "{said}");
         assert!(!said.contains(KEY) && !String::from_utf8_lossy(&output.stdout).contains(KEY));
         watcher.join().unwrap()
     });

@@ -56,7 +56,7 @@ fn an_endpoint_that_dies_ends_the_search_and_can_be_resumed() {
 
 #[test]
 fn a_load_generator_that_fails_once_is_tried_again() {
-    let space = Workspace::scripted("RETRIES=1\nITERATION_HARD_LIMIT=2");
+    let space = Workspace::scripted("RETRIES=1\nREQ_MIN_START=400\nITERATION_HARD_LIMIT=2");
     let once = space.path().join("failed-once");
     let output = space.run(&[]).env("SCRIPTED_FAIL_ONCE", &once).output().unwrap();
     let said = stderr(&output);
@@ -71,22 +71,21 @@ fn a_load_generator_that_fails_once_is_tried_again() {
     assert_eq!(output.status.code(), Some(10), "{}", stderr(&output));
 }
 
-/// The program under a limit of file size, which its writes meet as an error: the nearest to a full disk that needs no
-/// privileges.
+/// The program under a limit of file size in blocks of 512 bytes, which its writes meet as an error: the nearest to a full disk
+/// that needs no privileges.
+fn limited(space: &Workspace, blocks: u32) -> std::process::Output {
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+    std::process::Command::new("sh")
+        .current_dir(space.path())
+        .args(["-c", &script, "sh", env!("CARGO_BIN_EXE_mst"), "run"])
+        .output()
+        .unwrap()
+}
+
 #[test]
 fn a_disk_that_takes_no_more_is_told_and_leaves_nothing_half_written() {
     let space = Workspace::scripted("RETRIES=0\nREQ_MIN_START=200\nITERATION_HARD_LIMIT=3");
-    let output = std::process::Command::new("sh")
-        .current_dir(space.path())
-        .args([
-            "-c",
-            "trap '' XFSZ; ulimit -f 40; exec \"$@\"",
-            "sh",
-            env!("CARGO_BIN_EXE_mst"),
-            "run",
-        ])
-        .output()
-        .unwrap();
+    let output = limited(&space, 40);
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(
@@ -109,6 +108,16 @@ fn a_disk_that_takes_no_more_is_told_and_leaves_nothing_half_written() {
 }
 
 #[test]
+fn a_full_disk_is_told_from_a_load_generator_that_fails() {
+    let space = Workspace::scripted("RETRIES=0\nREQ_MIN_START=800");
+    let output = limited(&space, 16);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("File too large"), "{said}");
+    assert!(space.trials("8_8").is_empty());
+}
+
+#[test]
 fn a_results_folder_that_cannot_be_made_is_named() {
     let space = Workspace::scripted("RESULTS_DIR=.env/results");
     let output = space.run(&[]).output().unwrap();
@@ -122,7 +131,7 @@ fn a_results_folder_that_cannot_be_made_is_named() {
 
 /// A finished search, and the folder of its first trial.
 fn finished() -> (Workspace, String, PathBuf) {
-    let space = Workspace::scripted("ITERATION_HARD_LIMIT=3");
+    let space = Workspace::scripted("REQ_MIN_START=400\nSTOP_THRESHOLD=0.5\nITERATION_HARD_LIMIT=4");
     space.answer(&[]);
     let (id, folders) = space.trials("8_8").pop_first().unwrap();
     (space, id, folders[0].clone())
@@ -146,7 +155,7 @@ fn a_damaged_manifest_is_named_with_its_remedy() {
         std::fs::remove_dir_all(&folder).unwrap();
         let (output, answer) = space.answer(&[]);
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-        assert_eq!(answer[0]["trials_reused"], 2);
+        assert_eq!(answer[0]["trials_reused"], 3);
     }
 }
 
@@ -162,12 +171,12 @@ fn a_trial_whose_measurement_was_damaged_is_measured_again_and_told() {
         said.contains("out.csv") && said.contains("measured again"),
         "{said}"
     );
-    assert_eq!(answer[0]["trials_reused"], 2);
+    assert_eq!(answer[0]["trials_reused"], 3);
     assert_eq!(space.trials("8_8")[&id].len(), 2);
     assert_eq!(space.capacity("8_8"), capacity);
     // The newer one counts from now on.
     let (output, answer) = space.answer(&[]);
-    assert_eq!(answer[0]["trials_reused"], 3, "{}", stderr(&output));
+    assert_eq!(answer[0]["trials_reused"], 4, "{}", stderr(&output));
 }
 
 #[test]

@@ -9,17 +9,18 @@ use super::{Workspace, read_json, stderr, table};
 #[test]
 fn a_mix_is_searched_and_its_shares_are_told() {
     let space = Workspace::native(
-        "WORKLOAD_MIXES=[(8-16:4-8,3),(32:16,1)]\nREQ_MIN_START=3000\nITERATION_HARD_LIMIT=2\n",
+        "DURATION=2s\nWORKLOAD_MIXES=[(8-16:4-8,3),(32:16,1)]\nREQ_MIN_START=9000\nITERATION_HARD_LIMIT=1",
     );
     let (output, answer) = space.answer(&[]);
     let said = stderr(&output);
-    assert!(matches!(output.status.code(), Some(0 | 5)), "{said}");
+    // One trial: what it decides is nobody's concern here.
+    assert!(output.status.code().is_some_and(|c| c < 6), "{said}");
     let name = "mix_8-16_4-8@0.75+32_16@0.25";
     assert_eq!(answer[0]["pair"], name, "{said}");
     let (_, trials) = space.trials(name).pop_first().unwrap();
     let (_, rows) = table(&trials[0].join("results.csv"));
     let row = &rows[0];
-    assert_eq!(row["WORKLOAD_MIX"], "[(8-16:4-8,0.75),(32:16,0.25)]");
+    assert_eq!(row["WORKLOAD_MIX"], "[(8-16:4-8,0.75),(32-32:16-16,0.25)]");
     assert_eq!(row["ADDITIVE"], "TRUE");
     assert_eq!(row["MIN_INPUT_TOKENS"], "", "a mix has no single pair");
     let shares = |column: &str| -> Value { serde_json::from_str(&row[column]).unwrap() };
@@ -29,7 +30,7 @@ fn a_mix_is_searched_and_its_shares_are_told() {
     );
     assert_eq!(expected["8-16:4-8"], 0.75, "{expected}");
     let first = achieved["8-16:4-8"].as_f64().unwrap();
-    let second = achieved["32:16"].as_f64().unwrap();
+    let second = achieved["32-32:16-16"].as_f64().unwrap();
     assert!(
         (first + second - 1.0).abs() < 1e-5 && (0.55..0.92).contains(&first),
         "{achieved}"
@@ -43,12 +44,12 @@ fn a_mix_is_searched_and_its_shares_are_told() {
         .collect();
     profiles.sort_unstable();
     profiles.dedup();
-    assert_eq!(profiles, ["32:16", "8-16:4-8"]);
+    assert_eq!(profiles, ["32-32:16-16", "8-16:4-8"]);
     let (_, requests) = table(&trials[0].join("output.csv"));
     for request in &requests {
         let tokens: u32 = request["output_token_count"].parse().unwrap();
         match &*request["workload_profile"] {
-            "32:16" => assert_eq!(tokens, 16),
+            "32-32:16-16" => assert_eq!(tokens, 16),
             _ => assert!((4..=8).contains(&tokens), "{tokens}"),
         }
     }
@@ -56,11 +57,11 @@ fn a_mix_is_searched_and_its_shares_are_told() {
 
 #[test]
 fn the_chat_api_is_measured_as_well() {
-    let space = Workspace::native("API=chat\nTOKENS_LIST=24:8\nREQ_MIN_START=3000\nITERATION_HARD_LIMIT=2");
+    let space = Workspace::native("API=chat\nTOKENS_LIST=24:8\nREQ_MIN_START=9000\nITERATION_HARD_LIMIT=2");
     let (output, answer) = space.answer(&[]);
     assert!(matches!(output.status.code(), Some(0 | 5)), "{}", stderr(&output));
     assert!(
-        answer[0]["mst_per_minute"].as_f64().unwrap() >= 3000.0,
+        answer[0]["mst_per_minute"].as_f64().unwrap() >= 9000.0,
         "{answer}"
     );
     for folders in space.trials("24_8").values() {
