@@ -63,6 +63,23 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// The error and its causes on one line. A cause that its error already ends with is not said twice.
+    pub fn told(&self) -> String {
+        let mut text = String::new();
+        for cause in self.error.chain().map(ToString::to_string) {
+            if text.ends_with(&cause) {
+                continue;
+            }
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&cause);
+        }
+        text
+    }
+}
+
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         Self {

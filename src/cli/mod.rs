@@ -15,6 +15,7 @@ mod serve;
 mod settings_args;
 mod trial;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -88,7 +89,8 @@ pub fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(failure) if is_broken_pipe(&failure.error) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {:#}", failure.error);
+            // Where stderr cannot be written, the exit code has to do.
+            let _ = writeln!(std::io::stderr(), "error: {}", failure.told());
             failure.exit.into()
         }
     }

@@ -139,13 +139,13 @@ fn run_pairs(
                     "given up after trouble that is not the service's answer; everything measured is kept, run again to resume"
                 };
                 let error = anyhow::Error::new(error).context(format!("{}: {what}", experiment.name));
-                if everybodys {
-                    return (answers, Some(Failure::new(exit, error)));
+                let now = Failure::new(exit, error);
+                if everybodys || index + 1 == count {
+                    return (answers, Some(now));
                 }
-                observer.see(&Event::Note {
-                    text: format!("{error:#}"),
-                });
-                failure = Some(Failure::new(exit, error));
+                // Told at the end as well, but the other pairs may take days.
+                observer.see(&Event::Note { text: now.told() });
+                failure = Some(now);
             }
         }
     }

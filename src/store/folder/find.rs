@@ -36,7 +36,9 @@ pub struct Found {
 /// The error beneath, which does not repeat the path.
 fn plain(error: walkdir::Error) -> std::io::Error {
     match error.io_error() {
-        Some(io) => std::io::Error::from(io.kind()),
+        Some(io) => io
+            .raw_os_error()
+            .map_or_else(|| io.kind().into(), std::io::Error::from_raw_os_error),
         None => error.into(),
     }
 }
