@@ -103,3 +103,24 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
         .any(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
 }
+
+/// Prints one JSON value.
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value).map_err(std::io::Error::from)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+/// A time in whole seconds: `300`, `5s`, `5m`.
+fn whole_seconds(text: &str) -> Result<i64, String> {
+    let seconds = crate::store::tables::seconds(text).ok_or("write seconds, or for example `5s` or `5m`")?;
+    if seconds.fract() != 0.0 {
+        return Err("the older files know whole seconds only".to_owned());
+    }
+    if seconds > 1e9 {
+        Err("that is longer than any trial".to_owned())
+    } else {
+        Ok(seconds as i64)
+    }
+}

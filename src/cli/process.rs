@@ -8,7 +8,7 @@ use clap::ValueEnum;
 
 use crate::store::folder::find_trials;
 use crate::store::process::{ProcessOptions, Processed, mirrored, process_trial};
-use crate::store::tables::{self, Layout};
+use crate::store::tables::Layout;
 
 use super::Format;
 use super::exit::{Exit, Failure, Outcome};
@@ -38,7 +38,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value = "human", help_heading = "Output")]
     format: Format,
     /// What the halves cut at both ends: seconds, or 5m. Default: what trial.json or the halves there say, else 300.
-    #[arg(long, value_name = "TIME", value_parser = whole_seconds, help_heading = "Halves")]
+    #[arg(long, value_name = "TIME", value_parser = super::whole_seconds, help_heading = "Halves")]
     filter_buffer: Option<i64>,
 }
 
@@ -63,19 +63,6 @@ impl From<LayoutName> for Layout {
             LayoutName::New => Self::New,
             LayoutName::Doc => Self::Doc,
         }
-    }
-}
-
-/// A time in whole seconds: `300`, `5s`, `5m`.
-pub(super) fn whole_seconds(text: &str) -> Result<i64, String> {
-    let seconds = tables::seconds(text).ok_or("write seconds, or for example `5s` or `5m`")?;
-    if seconds.fract() != 0.0 {
-        return Err("the older files know whole seconds only".to_owned());
-    }
-    if seconds > 1e9 {
-        Err("that is longer than any trial".to_owned())
-    } else {
-        Ok(seconds as i64)
     }
 }
 
@@ -112,7 +99,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         }
     }
     if args.format == Format::Json {
-        super::evaluate::print_json(&entries)?;
+        super::print_json(&entries)?;
     }
     eprintln!(
         "{} trial folders: {written} written, {unchanged} unchanged, {skipped} without events or rows, {} failed",

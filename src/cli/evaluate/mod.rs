@@ -14,7 +14,6 @@ use crate::units::Rate;
 
 use super::Format;
 use super::exit::{Exit, Failure, Outcome};
-use super::process::whole_seconds;
 use entry::Entry;
 
 /// Judge stored results again, by either criterion.
@@ -41,7 +40,7 @@ pub(crate) struct Args {
     success_rate: f64,
     /// What the halves cut at both ends: seconds, or 5m. Default: what trial.json says, else the halves as they are, else
     /// 300.
-    #[arg(long, value_name = "TIME", value_parser = whole_seconds, help_heading = "Judging")]
+    #[arg(long, value_name = "TIME", value_parser = super::whole_seconds, help_heading = "Judging")]
     filter_buffer: Option<i64>,
     /// The file to read. Default: the most telling one.
     #[arg(long, value_enum, help_heading = "What a folder does not say")]
@@ -141,7 +140,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         });
     }
     match args.format {
-        Format::Json => print_json(&entries)?,
+        Format::Json => super::print_json(&entries)?,
         Format::Human => {
             writeln!(std::io::stdout(), "{}", table::render(&entries))?;
             for warning in table::warnings(&entries) {
@@ -151,12 +150,4 @@ pub(crate) fn run(args: Args) -> Outcome {
     }
     let failed = !found.problems.is_empty() || entries.iter().any(|e| e.error.is_some());
     Ok(if failed { Exit::Input } else { Exit::Done })
-}
-
-/// Prints one JSON value.
-pub(super) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, value).map_err(std::io::Error::from)?;
-    writeln!(out)?;
-    Ok(())
 }
