@@ -64,7 +64,7 @@ impl Drift {
         let value = percent(share.value);
         let verb = if value < 0.0 { "shrinks" } else { "grows" };
         let numbers = format!(
-            "the backlog {verb} by {:.2} % of the load (95 % interval {:.2} to {:.2} %)",
+            "the backlog {verb} by {:.2} % of the load ({:.2} to {:.2} %)",
             value.abs(),
             percent(share.low),
             percent(share.high)
