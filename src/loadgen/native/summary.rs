@@ -18,7 +18,7 @@ pub(super) const SCHEMA: u32 = 1;
 /// A finished trial. Latencies are those of requests that were answered to the end; in milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// [`SCHEMA`].
+    /// The version of this format.
     pub schema: u32,
     /// Version of the program.
     pub mst_version: String,
