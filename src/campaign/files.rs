@@ -1,10 +1,6 @@
 //! The files of a trial's folder: its manifest, and those that users know.
 
-use std::io::{BufWriter, Write};
 use std::path::Path;
-
-use flate2::Compression;
-use flate2::write::GzEncoder;
 
 use super::{Campaign, PairAnswer, rules};
 use crate::criterion::{Earlier, Ruling};
@@ -12,7 +8,9 @@ use crate::loadgen::ResultsJson;
 use crate::runner::{Judged, Trial, TrialError};
 use crate::search::Probe;
 use crate::settings::Experiment;
-use crate::store::fmperf_events::{Detail, EventHeader, read_results_json_with, write_results_json};
+use crate::store::fmperf_events::{
+    Detail, EventHeader, event_count, read_results_json_with, write_results_file,
+};
 use crate::store::manifest::SCHEMA;
 use crate::store::rows::RowReader;
 use crate::store::tables::{
@@ -102,20 +100,16 @@ pub(super) fn write(
         results_json(folder, manifest, settings.results_json)?;
     }
     let classes = &manifest.spec.workload.classes;
-    let profiles = if classes.len() > 1 {
-        classes.iter().map(profile_name).collect()
-    } else {
-        Vec::new()
-    };
     let events = folder.join("results.json");
     let table = if rows.is_file() {
         let reader = RowReader::open(&rows).map_err(|e| malformed(&rows, &e))?;
-        RequestTable::from_rows(reader, manifest.epoch_ns, profiles).map_err(|e| malformed(&rows, &e))?
+        RequestTable::from_rows(reader, manifest.epoch_ns, profiles(manifest))
+            .map_err(|e| malformed(&rows, &e))?
     } else if events.is_file() {
         let log = read_results_json_with(&events, Detail::Tokens).map_err(|e| malformed(&events, &e))?;
         RequestTable::from_events(log)
     } else {
-        RequestTable::from_records(&measured.records, measured.epoch_ns, profiles)
+        RequestTable::from_records(&measured.records, measured.epoch_ns, profiles(manifest))
     };
     let by = |name: &str| [&verdict, &second].into_iter().find(|v| v.criterion == name);
     let (drift, welch) = (by("drift"), by("welch"));
@@ -188,41 +182,30 @@ fn results_json(folder: &Path, manifest: &Manifest, wanted: ResultsJson) -> Resu
         ResultsJson::Auto => {
             let mut events = 0;
             for row in open()? {
-                events += u64::from(row.map_err(|e| malformed(&rows, &e))?.output_tokens());
+                events += event_count(&row.map_err(|e| malformed(&rows, &e))?);
             }
             events > COMPRESS_ABOVE
         }
         ResultsJson::On | ResultsJson::Off => false,
     };
-    let classes = &manifest.spec.workload.classes;
     let header = EventHeader {
         epoch_ns: manifest.epoch_ns,
         req_min: manifest.spec.rate.as_per_minute(),
         duration_s: manifest.spec.duration_s,
         grace_s: 0.0,
         observed_ns: (manifest.observed_s * 1e9) as u64,
-        profiles: if classes.len() > 1 {
-            classes.iter().map(profile_name).collect()
-        } else {
-            Vec::new()
-        },
+        profiles: profiles(manifest),
     };
-    let name = if compress {
-        "results.json.gz"
-    } else {
-        "results.json"
-    };
-    let file = fs_err::File::create(folder.join(name)).map_err(StoreError::from)?;
-    let mut out = BufWriter::new(file);
-    if compress {
-        let mut packed = GzEncoder::new(out, Compression::fast());
-        write_results_json(&mut packed, &header, open()?).map_err(StoreError::from)?;
-        out = packed.finish().map_err(StoreError::from)?;
-    } else {
-        write_results_json(&mut out, &header, open()?).map_err(StoreError::from)?;
-    }
-    out.flush().map_err(StoreError::from)?;
+    write_results_file(folder, compress, &header, open()?).map_err(StoreError::from)?;
     Ok(())
+}
+
+/// Names of the workload classes in mixes; none for a pair.
+fn profiles(manifest: &Manifest) -> Vec<String> {
+    match manifest.spec.workload.classes.as_slice() {
+        [_] => Vec::new(),
+        classes => classes.iter().map(profile_name).collect(),
+    }
 }
 
 /// Marks the row that carries the answer: that of the last trial at the answer's rate, else of the last trial.
