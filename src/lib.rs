@@ -16,6 +16,8 @@
 //! | [`loadgen`], [`executor`], [`endpoint`], [`store`] | load generators, processes, HTTP, the results folder |
 //! | [`report`] | events and how they are shown |
 //! | [`settings`] | `.env` and flags to validated values with provenance |
+//! | [`cluster`] | how a run is laid out on a Slurm cluster |
+//! | [`server`] | a model server that belongs to the run |
 //! | [`campaign`] | the pairs of a run, one after the other, on one target |
 //! | [`cli`] | one file a verb; exit codes |
 
@@ -24,6 +26,7 @@
 pub mod campaign;
 pub mod capacity;
 pub mod cli;
+pub mod cluster;
 pub mod criterion;
 pub mod endpoint;
 pub mod executor;
@@ -31,6 +34,7 @@ pub mod loadgen;
 pub mod report;
 pub mod runner;
 pub mod search;
+pub mod server;
 pub mod settings;
 pub mod sim;
 pub mod stats;

@@ -50,6 +50,8 @@ pub struct Campaign<'a> {
     pub wait: bool,
     /// `SLURM_JOB_ID`, where there is one.
     pub slurm_job_id: Option<String>,
+    /// Whether a trial that sends requests for so many seconds still fits before the job's end; an error says why not.
+    pub time_left: &'a dyn Fn(f64) -> Result<(), String>,
     /// Whether everything is to stop now.
     pub interrupted: &'a dyn Fn() -> bool,
 }
@@ -101,7 +103,6 @@ impl Campaign<'_> {
         let write = |folder: &Path, manifest: &Manifest, trial: &Trial, judged: &Judged<'_>| {
             files::write(self, folder, manifest, trial, judged)
         };
-        let alive = || self.target.alive();
         let key = self.settings.api_key.as_ref();
         let secrets: Vec<_> = key
             .map(|key| (API_KEY_VARIABLE.to_owned(), key.expose().to_owned()))
@@ -115,7 +116,8 @@ impl Campaign<'_> {
             job: &job,
             manifest: &manifest,
             files: &write,
-            alive: &alive,
+            service: self.target,
+            time_left: self.time_left,
             secrets: &secrets,
             retries: self.settings.retries,
         });

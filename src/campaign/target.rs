@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::endpoint::embedded::{EmbeddedConfig, EmbeddedError, EmbeddedServer};
 use crate::endpoint::{EndpointError, discover, usage};
 use crate::loadgen::{Api, Endpoint, PromptEncoding};
+use crate::runner::{Service, TrialError};
 use crate::settings::{Secret, Settings};
 use crate::sim::{ReplicaConfig, true_capacity};
 use crate::units::Rate;
@@ -200,19 +201,6 @@ impl Target {
         Ok(PromptEncoding::Calibrated { overhead, per_word })
     }
 
-    /// Whether the endpoint answers; otherwise what it does instead.
-    ///
-    /// # Errors
-    /// The trouble in words.
-    pub fn alive(&self) -> Result<(), String> {
-        discover::health(
-            &self.endpoint.base_url,
-            self.key.as_ref().map(Secret::expose),
-            self.timeout,
-        )
-        .map_err(|e| e.to_string())
-    }
-
     /// The true capacity, where the target is the embedded server.
     pub fn true_capacity(&self, classes: &[LengthClass]) -> Option<Rate> {
         let (_, replica) = self.embedded.as_ref()?;
@@ -222,6 +210,25 @@ impl Target {
     /// How far the embedded server fell behind its own clock: then its true capacity was less than it says.
     pub fn embedded_lag(&self) -> Option<std::time::Duration> {
         self.embedded.as_ref().map(|(server, _)| server.max_lag())
+    }
+}
+
+impl Service for Target {
+    fn ready(&self, _: &dyn Fn() -> bool, _: &mut dyn FnMut(&str)) -> Result<(), TrialError> {
+        Ok(())
+    }
+
+    fn watch(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn alive(&self) -> Result<(), String> {
+        discover::health(
+            &self.endpoint.base_url,
+            self.key.as_ref().map(Secret::expose),
+            self.timeout,
+        )
+        .map_err(|e| e.to_string())
     }
 }
 

@@ -51,6 +51,9 @@ pub(crate) struct SettingsArgs {
     /// Root of the results [RESULTS_DIR]
     #[arg(long, value_name = "DIR")]
     results_dir: Option<String>,
+    /// Where load generators run: local, srun or sbatch [EXECUTOR]
+    #[arg(long, value_name = "NAME")]
+    executor: Option<String>,
     /// Seed of everything drawn [SEED]
     #[arg(long, value_name = "NUMBER")]
     seed: Option<String>,
@@ -84,6 +87,7 @@ impl SettingsArgs {
             ("ARRIVAL", &self.arrival),
             ("LOADGEN", &self.loadgen),
             ("RESULTS_DIR", &self.results_dir),
+            ("EXECUTOR", &self.executor),
             ("SEED", &self.seed),
         ];
         named

@@ -1,6 +1,7 @@
 //! Where a command runs. `local` runs it here; batch systems come beside it.
 
 pub mod local;
+pub mod slurm;
 
 use crate::loadgen::Command;
 

@@ -1,9 +1,10 @@
 //! Runs a load generator against a live endpoint, in a staging folder, and stores what it measured.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{Judged, Trial, TrialError, TrialRunner, Watch};
+use super::{Judged, Service, Trial, TrialError, TrialRunner, Watch};
 use crate::criterion::Flow;
 use crate::executor::{Executor, Exit};
 use crate::loadgen::{Command, LoadGenerator, TrialJob};
@@ -13,6 +14,8 @@ use crate::trial::{Measurement, Outcome, TrialSpec};
 
 /// How often a running trial is looked at.
 const LOOK: Duration = Duration::from_millis(50);
+/// A look that comes this much later than it was due shows that everything stood still.
+const STANDSTILL: Duration = Duration::from_secs(4);
 /// Share of requests that may fail to connect before we ask whether the endpoint is still there.
 const LOST_SHARE: f64 = 0.05;
 /// Longest pause before a repetition.
@@ -39,8 +42,10 @@ pub struct Setup<'a> {
     pub manifest: &'a dyn Fn(&TrialSpec, &Probe, &Measurement) -> Manifest,
     /// Writes the users' files into a staging folder.
     pub files: Files<'a>,
-    /// Whether the endpoint answers; an error says what it does instead.
-    pub alive: &'a dyn Fn() -> Result<(), String>,
+    /// The service under test.
+    pub service: &'a dyn Service,
+    /// Whether a trial that takes at most so many seconds still fits before the job's end; an error says why not.
+    pub time_left: &'a dyn Fn(f64) -> Result<(), String>,
     /// Variables of the commands that are not written down anywhere.
     pub secrets: &'a [(String, String)],
     /// Repetitions of a trial after trouble.
@@ -67,6 +72,16 @@ impl<'a> Live<'a> {
             ..
         } = &self.setup;
         lease.check()?;
+        (self.setup.time_left)(spec.duration_s).map_err(TrialError::NoTimeLeft)?;
+        let ready = {
+            let watch = RefCell::new(&mut *watch);
+            self.setup
+                .service
+                .ready(&|| watch.borrow().is_interrupted(), &mut |text| {
+                    watch.borrow_mut().note(text)
+                })
+        };
+        ready?;
         let id = spec.id();
         let pair = lease.pair_name();
         let folder = store.begin(&pair, &id)?;
@@ -113,6 +128,10 @@ impl<'a> Live<'a> {
                 running.kill();
                 return Err(TrialError::Interrupted);
             }
+            if let Err(why) = self.setup.service.watch() {
+                running.kill();
+                return Err(TrialError::Endpoint(why));
+            }
             if let Some(progress) = follower.as_mut().and_then(|f| f.read())
                 && watch.observe(&progress) == Flow::Stop
                 && !stopping
@@ -120,7 +139,15 @@ impl<'a> Live<'a> {
                 stopping = true;
                 fs_err::write(folder.join(layout::STOP), b"").map_err(crate::store::StoreError::from)?;
             }
+            let before = Instant::now();
             std::thread::sleep(LOOK);
+            // The clock goes on while a job is suspended.
+            let stood = before.elapsed();
+            if stood > STANDSTILL {
+                running.kill();
+                let seconds = stood.as_secs_f64();
+                return Err(TrialError::Suspended { seconds });
+            }
         };
         let accepted = matches!(exit, Exit::Code(code) if code == 0 || self.setup.loadgen.may_end_with(code));
         if accepted {
@@ -142,7 +169,7 @@ impl<'a> Live<'a> {
         // A full disk makes a load generator give up, too, and may keep it from saying so.
         room_for_results(folder)?;
         // So does an endpoint that is gone.
-        if let Err(why) = (self.setup.alive)() {
+        if let Err(why) = self.setup.service.alive() {
             return Err(TrialError::Endpoint(format!(
                 "{what}, and the endpoint is gone: {why}"
             )));
@@ -171,7 +198,9 @@ impl<'a> Live<'a> {
         if (lost as f64) <= LOST_SHARE * total as f64 && !nothing_came {
             return Ok(());
         }
-        (self.setup.alive)()
+        self.setup
+            .service
+            .alive()
             .map_err(|why| TrialError::Endpoint(format!("the endpoint went away during the trial: {why}")))
     }
 }

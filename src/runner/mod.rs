@@ -43,6 +43,17 @@ pub enum TrialError {
     /// The lease of the pair.
     #[error(transparent)]
     Lease(#[from] LeaseError),
+    /// The driver stood still: the job was suspended, or the machine was.
+    #[error(
+        "everything stood still for {seconds:.0} s while the trial ran, so it says nothing about the service"
+    )]
+    Suspended {
+        /// For how long.
+        seconds: f64,
+    },
+    /// The job ends before the trial would.
+    #[error("{0}")]
+    NoTimeLeft(String),
     /// Asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -52,12 +63,16 @@ impl TrialError {
     /// Whether repeating the trial may help.
     pub fn is_worth_a_retry(&self) -> bool {
         match self {
-            Self::LoadGen(LoadGenError::Unusable { .. }) | Self::Lease(_) | Self::Interrupted => false,
+            Self::LoadGen(LoadGenError::Unusable { .. })
+            | Self::Lease(_)
+            | Self::NoTimeLeft(_)
+            | Self::Interrupted => false,
             Self::LoadGen(_)
             | Self::Executor(_)
             | Self::Exit { .. }
             | Self::Endpoint(_)
             | Self::ClientTooSlow(_)
+            | Self::Suspended { .. }
             | Self::Store(_) => true,
         }
     }
@@ -100,6 +115,28 @@ pub trait Watch {
 
     /// Told before a trial is repeated.
     fn retried(&mut self, why: &str, left: u32);
+}
+
+/// The service under test, as far as a runner needs to know it.
+pub trait Service {
+    /// Returns once the service can take a trial: it is up and, where that was asked for, its caches are cleared. One of
+    /// ours that died is started again.
+    ///
+    /// # Errors
+    /// When it cannot be had, or `interrupted` says so.
+    fn ready(&self, interrupted: &dyn Fn() -> bool, note: &mut dyn FnMut(&str)) -> Result<(), TrialError>;
+
+    /// Whether it is known to be gone; cheap, asked many times while a trial runs.
+    ///
+    /// # Errors
+    /// What became of it.
+    fn watch(&self) -> Result<(), String>;
+
+    /// Whether it answers; asked when a trial looks as if it did not.
+    ///
+    /// # Errors
+    /// What it does instead.
+    fn alive(&self) -> Result<(), String>;
 }
 
 /// Something that carries trials out.

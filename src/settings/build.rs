@@ -10,7 +10,8 @@ use super::layers::{Chosen, Layers, shown};
 use super::problem::{Origin, SettingsError};
 use super::values::{self, one_of};
 use super::{
-    Evaluation, ExperimentType, Key, Layout, Profile, SearchKind, Secret, Settings, external, keys, url,
+    Evaluation, ExperimentType, Key, Layout, Profile, SearchKind, Secret, Settings, cluster, external, keys,
+    url,
 };
 use crate::loadgen::{Api, ResultsJson};
 use crate::workload::Arrival;
@@ -133,11 +134,11 @@ impl Reader<'_> {
         self.parse(name, values::switch)
     }
 
-    fn duration(&mut self, name: &str) -> Duration {
+    pub(super) fn duration(&mut self, name: &str) -> Duration {
         self.parse(name, values::duration)
     }
 
-    fn positive_duration(&mut self, name: &str) -> Duration {
+    pub(super) fn positive_duration(&mut self, name: &str) -> Duration {
         self.parse(name, values::positive_duration)
     }
 
@@ -145,7 +146,7 @@ impl Reader<'_> {
         self.parse(name, |text| values::number(text, low, high))
     }
 
-    fn existing_file(&mut self, name: &str) -> Option<PathBuf> {
+    pub(super) fn existing_file(&mut self, name: &str) -> Option<PathBuf> {
         self.optional(name, |text| {
             let path = PathBuf::from(text);
             if path.is_file() {
@@ -246,6 +247,8 @@ pub(super) fn build(
                 .map_err(|_| format!("`{text}` is not a whole number from 0 to {}", u64::MAX))
         }),
         gpu_count: r.optional_text("GPUS"),
+        server: cluster::server(&mut r),
+        cluster: cluster::cluster(&mut r),
     };
     check_together(&mut r, &settings);
     settings
@@ -338,6 +341,12 @@ fn check_together(r: &mut Reader<'_>, s: &Settings) {
         if s.evaluation == Evaluation::Welch {
             r.refuse("DURATION", &problem);
         }
+    }
+    if s.server.is_some() && s.url.is_some() {
+        r.refuse(
+            "SERVER_COMMAND",
+            "URL names a server that runs already, SERVER_COMMAND starts one; keep one of the two",
+        );
     }
     let mixes = s.experiments.iter().filter(|e| e.pair().is_none()).count();
     if s.layout == Layout::New && mixes > 1 {

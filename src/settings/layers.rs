@@ -221,12 +221,17 @@ impl Layers {
             .unwrap_or_else(|| key.default_in(profile).to_owned())
     }
 
-    /// `demo` where no URL is set.
+    /// `demo` where neither a server nor a command to start one is named.
     pub(super) fn profile(&self) -> Profile {
-        let url = keys::find("URL").expect("URL is in the table");
-        match self.highest(url) {
-            Some((_, given)) if !given.value.is_empty() => Profile::Live,
-            _ => Profile::Demo,
+        let is_set = |name| {
+            let key = keys::find(name).expect("both are in the table");
+            self.highest(key)
+                .is_some_and(|(_, given)| !given.value.is_empty())
+        };
+        if is_set("URL") || is_set("SERVER_COMMAND") {
+            Profile::Live
+        } else {
+            Profile::Demo
         }
     }
 

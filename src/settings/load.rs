@@ -117,10 +117,10 @@ impl Loaded {
     pub fn profile_line(&self) -> String {
         match self.settings.profile {
             Profile::Demo => "profile: demo (URL is empty: the embedded server is loaded)".to_owned(),
-            Profile::Live => format!(
-                "profile: live (URL is set: {})",
-                self.settings.url.as_deref().unwrap_or_default()
-            ),
+            Profile::Live => match &self.settings.url {
+                Some(url) => format!("profile: live (URL is set: {url})"),
+                None => "profile: live (SERVER_COMMAND is set)".to_owned(),
+            },
         }
     }
 

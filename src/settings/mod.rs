@@ -3,6 +3,7 @@
 //! Precedence: flag, environment, `.env`, default. `.env` is never written, and the process environment never changed.
 
 mod build;
+mod cluster;
 mod dotenv;
 mod example;
 mod experiments;
@@ -17,6 +18,7 @@ mod tokens;
 mod url;
 mod values;
 
+pub use cluster::{ClusterSettings, ExecutorChoice, Place, Reset, ServerSettings};
 pub use example::{documented, example};
 pub use keys::{Group, KEYS, Key, find as find_key};
 pub use load::{Entry, Loaded, Sources, load};
@@ -106,6 +108,10 @@ pub struct Settings {
     pub seed: u64,
     /// For `results.csv` only: `GPUS`, from the settings or from Slurm.
     pub gpu_count: Option<String>,
+    /// The model server, where it belongs to the run.
+    pub server: Option<ServerSettings>,
+    /// Slurm.
+    pub cluster: ClusterSettings,
 }
 
 /// One search: a token pair or a mix.

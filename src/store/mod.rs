@@ -11,6 +11,7 @@ pub mod manifest;
 mod pid;
 pub mod process;
 pub mod rows;
+pub mod runs;
 mod staging;
 pub mod tables;
 

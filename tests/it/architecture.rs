@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 /// Rooms, lowest first. A room may import those before it.
-const ORDER: [&str; 15] = [
+const ORDER: [&str; 18] = [
     "units",
     "stats",
     "workload",
@@ -21,6 +21,9 @@ const ORDER: [&str; 15] = [
     "runner",
     "capacity",
     "settings",
+    "cluster",
+    "server",
+    "campaign",
 ];
 /// Rooms of one level, which may import one another.
 const PEERS: [&str; 4] = ["loadgen", "executor", "endpoint", "store"];

@@ -94,6 +94,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         fresh: args.fresh,
         wait: args.wait,
         slurm_job_id: std::env::var("SLURM_JOB_ID").ok(),
+        time_left: &|_| Ok(()),
         interrupted: &|| interrupt.is_set(),
     };
     let (answers, failure) = run_pairs(&campaign, settings, &mut observer, &interrupt);
@@ -159,9 +160,12 @@ fn exit_of(error: &TrialError) -> Exit {
         TrialError::LoadGen(_)
         | TrialError::Executor(_)
         | TrialError::Exit { .. }
+        | TrialError::Suspended { .. }
         | TrialError::ClientTooSlow(_) => Exit::LoadGenerator,
         TrialError::Store(StoreError::Malformed { .. }) => Exit::Input,
-        TrialError::Store(_) | TrialError::Lease(_) | TrialError::Interrupted => Exit::Unexpected,
+        TrialError::Store(_) | TrialError::Lease(_) | TrialError::NoTimeLeft(_) | TrialError::Interrupted => {
+            Exit::Unexpected
+        }
     }
 }
 

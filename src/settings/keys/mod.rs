@@ -58,6 +58,10 @@ pub enum Group {
     LoadGenerator,
     /// What only fmperf reads.
     Fmperf,
+    /// A model server that belongs to the run.
+    Server,
+    /// Where things run.
+    Cluster,
     /// What is written, and where.
     Results,
     /// Forms of earlier programs that are still understood.
@@ -75,6 +79,8 @@ impl Group {
             Self::Judgement => "The judgement",
             Self::LoadGenerator => "The load generator",
             Self::Fmperf => "Only for LOADGEN=fmperf",
+            Self::Server => "A model server that belongs to the run",
+            Self::Cluster => "Slurm",
             Self::Results => "The results",
             Self::Older => "Older forms, still understood",
         }

@@ -92,10 +92,6 @@ const STANDINGS: &[(&str, Standing)] = &[
         ),
     ),
     (
-        "NODE_LIST",
-        Standing::Ignored("it is for submission to Slurm; give it to sbatch as --nodelist"),
-    ),
-    (
         "SLURM_JOB_ID",
         Standing::Ignored("it is taken from the job itself"),
     ),

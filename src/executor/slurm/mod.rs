@@ -1,0 +1,172 @@
+//! Slurm, by its own commands and their text output. Every call has a time limit and three results: yes, no, no answer.
+
+mod call;
+mod query;
+pub mod state;
+mod submit;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use call::environment_is_ours;
+pub use query::{Job, JobId};
+pub use state::{Phase, State};
+pub use submit::{Submission, SubmitError, submit};
+
+/// Why Slurm did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SlurmError {
+    /// Its programs are not here.
+    #[error("`{program}` is not on this machine's PATH; log in to a node that has Slurm, or load its module")]
+    Missing {
+        /// The program.
+        program: String,
+    },
+    /// It said no.
+    #[error("{program} refused: {line} (status {status})")]
+    Refused {
+        /// The program.
+        program: String,
+        /// Its exit status.
+        status: i32,
+        /// Its first error line.
+        line: String,
+    },
+    /// It did not answer, or could not reach its controller: nothing is known.
+    #[error("{program} did not answer: {why}")]
+    NoAnswer {
+        /// The program.
+        program: String,
+        /// Why.
+        why: String,
+    },
+}
+
+/// The way to Slurm.
+#[derive(Clone, Debug)]
+pub struct Slurm {
+    /// How long a command may take.
+    pub patience: Duration,
+}
+
+impl Default for Slurm {
+    fn default() -> Self {
+        Self {
+            patience: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A job as it is submitted: a script, what goes onto the command line beside it, and its arguments.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// The script.
+    pub script: PathBuf,
+    /// Options of sbatch beside those in the script.
+    pub options: Vec<String>,
+    /// Arguments of the script.
+    pub arguments: Vec<String>,
+}
+
+impl Slurm {
+    /// Whether its programs are on the PATH. They may be there although no cluster is.
+    pub fn is_here() -> bool {
+        std::env::var_os("PATH")
+            .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join("sbatch").is_file()))
+    }
+
+    /// Submits once, without any protection against doubt: see [`submit`] for that.
+    ///
+    /// # Errors
+    /// When it refuses, or does not answer: then the job may exist all the same.
+    pub fn sbatch(&self, batch: &Batch) -> Result<JobId, SlurmError> {
+        let mut argv = vec!["--parsable".to_owned()];
+        argv.extend(batch.options.iter().cloned());
+        argv.push(batch.script.display().to_string());
+        argv.extend(batch.arguments.iter().cloned());
+        let said = self.call("sbatch", &argv)?;
+        JobId::parse(&said.stdout)
+            .ok_or_else(|| self.no_answer("sbatch", format!("it printed `{}`", said.stdout.trim())))
+    }
+
+    /// What `sbatch --test-only` says: when and where the job would start.
+    ///
+    /// # Errors
+    /// When it refuses or does not answer.
+    pub fn test_only(&self, batch: &Batch) -> Result<String, SlurmError> {
+        let mut argv = vec!["--test-only".to_owned()];
+        argv.extend(batch.options.iter().cloned());
+        argv.push(batch.script.display().to_string());
+        argv.extend(batch.arguments.iter().cloned());
+        let said = self.call("sbatch", &argv)?;
+        Ok(said.stderr.trim().trim_start_matches("sbatch: ").to_owned())
+    }
+
+    /// All jobs of this user that the controller knows, finished ones too: one `squeue`.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn mine(&self) -> Result<Vec<Job>, SlurmError> {
+        let argv = ["-h", "--me", "-t", "all", "-o", query::FORMAT].map(str::to_owned);
+        Ok(query::parse(&self.call("squeue", &argv)?.stdout))
+    }
+
+    /// The jobs of these names, finished ones too: one `squeue`.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn named(&self, names: &[String]) -> Result<Vec<Job>, SlurmError> {
+        let argv = ["-h", "-t", "all", "-n", &names.join(","), "-o", query::FORMAT].map(str::to_owned);
+        Ok(query::parse(&self.call("squeue", &argv)?.stdout))
+    }
+
+    /// The jobs of these ids; those that the controller no longer knows are missing.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn jobs(&self, ids: &[JobId]) -> Result<Vec<Job>, SlurmError> {
+        let list: Vec<&str> = ids.iter().map(JobId::as_str).collect();
+        let argv = ["-h", "-t", "all", "-j", &list.join(","), "-o", query::FORMAT].map(str::to_owned);
+        match self.call("squeue", &argv) {
+            Ok(said) => Ok(query::parse(&said.stdout)),
+            // A single id that is unknown is an error to squeue, several are dropped silently.
+            Err(SlurmError::Refused { line, .. }) if line.contains("Invalid job id") => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Cancels jobs. Slurm says yes also to jobs that it does not know.
+    ///
+    /// # Errors
+    /// When it refuses or does not answer.
+    pub fn cancel(&self, ids: &[JobId]) -> Result<(), SlurmError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let argv: Vec<String> = ids.iter().map(|id| id.as_str().to_owned()).collect();
+        self.call("scancel", &argv).map(|_| ())
+    }
+
+    /// Puts a running job back into the queue under its id.
+    ///
+    /// # Errors
+    /// When it refuses (the job was submitted with `--no-requeue`) or does not answer.
+    pub fn requeue(&self, id: &JobId) -> Result<(), SlurmError> {
+        self.call("scontrol", &["requeue".to_owned(), id.as_str().to_owned()])
+            .map(|_| ())
+    }
+
+    /// The hosts of a host list such as `n[1-3]`.
+    ///
+    /// # Errors
+    /// When it refuses or does not answer.
+    pub fn hosts(&self, list: &str) -> Result<Vec<String>, SlurmError> {
+        let argv = ["show", "hostnames", list].map(str::to_owned);
+        Ok(self
+            .call("scontrol", &argv)?
+            .stdout
+            .lines()
+            .map(str::to_owned)
+            .collect())
+    }
+}

@@ -1,0 +1,111 @@
+//! A driver's place in a run's folder: who sits there, and how it ended.
+
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::RunError;
+use crate::store::{read_json, write_json};
+use crate::units::Rate;
+
+/// How a driver ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Every pair has an answer.
+    Done,
+    /// Given up: more of the same would not help.
+    Failed,
+    /// Asked to stop.
+    Cancelled,
+}
+
+/// How a driver ended for good. One that stops for the walltime leaves none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// How.
+    pub outcome: Outcome,
+    /// The exit code of this program.
+    pub exit: u8,
+    /// In a sentence.
+    pub why: String,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The job, where there was one.
+    pub job: Option<String>,
+}
+
+/// What the search of a pair knows; for `mst status`, never read back for decisions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The pair.
+    pub pair: String,
+    /// Highest rate known to be sustainable, requests per minute.
+    pub low: Option<Rate>,
+    /// Lowest rate known not to be.
+    pub high: Option<Rate>,
+    /// Trials judged so far, stored ones too.
+    pub trials: u32,
+    /// Rate of the trial that runs.
+    pub now: Option<Rate>,
+    /// Seconds of trials and pauses that are likely still needed.
+    pub left_s: Option<f64>,
+    /// Whether the pair has its answer.
+    pub done: bool,
+    /// Seconds that trials took by the wall clock, with everything around them, where any was run.
+    pub trial_s: Option<f64>,
+    /// When this was written.
+    pub at: DateTime<Utc>,
+}
+
+/// A driver's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seat {
+    path: PathBuf,
+}
+
+impl Seat {
+    pub(super) fn at(run: &Path, task: Option<u32>) -> Self {
+        let name = task.map_or("main".to_owned(), |task| format!("task-{task}"));
+        Self { path: run.join(name) }
+    }
+
+    /// Its folder; it need not exist.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How its driver ended, where it ended for good.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read.
+    pub fn ended(&self) -> Result<Option<Ended>, RunError> {
+        let path = self.path.join("ended.json");
+        if path.is_file() {
+            Ok(Some(read_json(&path)?))
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// Writes how it ended.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn end(&self, ended: &Ended) -> Result<(), RunError> {
+        fs_err::create_dir_all(&self.path)?;
+        Ok(write_json(&self.path.join("ended.json"), ended)?)
+    }
+
+    /// Forgets how it ended, for a resumed run.
+    ///
+    /// # Errors
+    /// When the file cannot be removed.
+    pub fn reopen(&self) -> Result<(), RunError> {
+        match fs_err::remove_file(self.path.join("ended.json")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}
