@@ -78,7 +78,7 @@ impl<'a> Live<'a> {
             self.setup
                 .service
                 .ready(&|| watch.borrow().is_interrupted(), &mut |text| {
-                    watch.borrow_mut().note(text)
+                    watch.borrow_mut().note(text);
                 })
         };
         ready?;

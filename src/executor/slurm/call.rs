@@ -37,7 +37,7 @@ const NOT_REACHED: [&str; 9] = [
 ];
 
 impl Slurm {
-    pub(super) fn no_answer(&self, program: &str, why: String) -> SlurmError {
+    pub(super) fn no_answer(program: &str, why: String) -> SlurmError {
         SlurmError::NoAnswer {
             program: program.to_owned(),
             why,
@@ -59,7 +59,7 @@ impl Slurm {
             std::io::ErrorKind::NotFound => SlurmError::Missing {
                 program: program.to_owned(),
             },
-            _ => self.no_answer(program, error.to_string()),
+            _ => Self::no_answer(program, error.to_string()),
         })?;
         let reader = |stream: Option<Box<dyn std::io::Read + Send>>| {
             std::thread::spawn(move || {
@@ -82,9 +82,9 @@ impl Slurm {
                     let _ = child.kill();
                     let _ = child.wait();
                     let why = format!("no answer within {} s", self.patience.as_secs());
-                    return Err(self.no_answer(program, why));
+                    return Err(Self::no_answer(program, why));
                 }
-                Err(error) => return Err(self.no_answer(program, error.to_string())),
+                Err(error) => return Err(Self::no_answer(program, error.to_string())),
             }
         };
         let (stdout, stderr) = (
@@ -105,7 +105,7 @@ impl Slurm {
             .unwrap_or("no message")
             .to_owned();
         if NOT_REACHED.iter().any(|words| stderr.contains(words)) {
-            return Err(self.no_answer(program, line));
+            return Err(Self::no_answer(program, line));
         }
         Err(SlurmError::Refused {
             program: program.to_owned(),

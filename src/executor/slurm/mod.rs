@@ -86,7 +86,7 @@ impl Slurm {
         argv.extend(batch.arguments.iter().cloned());
         let said = self.call("sbatch", &argv)?;
         JobId::parse(&said.stdout)
-            .ok_or_else(|| self.no_answer("sbatch", format!("it printed `{}`", said.stdout.trim())))
+            .ok_or_else(|| Self::no_answer("sbatch", format!("it printed `{}`", said.stdout.trim())))
     }
 
     /// What `sbatch --test-only` says: when and where the job would start.

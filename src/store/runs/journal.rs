@@ -119,7 +119,7 @@ impl Journal {
                 .file_name()
                 .map(|n| n.to_string_lossy().into_owned())
                 .unwrap_or_default();
-            if name.starts_with("jobs") && name.ends_with(".jsonl") {
+            if name.starts_with("jobs") && path.extension().is_some_and(|e| e == "jsonl") {
                 let text = fs_err::read_to_string(&path)?;
                 lines.extend(
                     text.lines()
