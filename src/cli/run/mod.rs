@@ -157,6 +157,7 @@ fn run_pairs(
 fn exit_of(error: &TrialError) -> Exit {
     match error {
         TrialError::Endpoint(_) => Exit::Unreachable,
+        TrialError::Executor(error) if error.is_batch_systems() => Exit::BatchSystem,
         TrialError::LoadGen(_)
         | TrialError::Executor(_)
         | TrialError::Exit { .. }
