@@ -222,6 +222,10 @@ impl Service for Target {
         Ok(())
     }
 
+    fn outlives_drivers(&self) -> bool {
+        self.embedded.is_none()
+    }
+
     fn alive(&self) -> Result<(), String> {
         discover::health(
             &self.endpoint.base_url,

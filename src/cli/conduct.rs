@@ -211,6 +211,7 @@ fn stopped(error: &TrialError, halt: &Halt<'_>) -> Option<Ended> {
 fn exit_of(error: &TrialError) -> Exit {
     match error {
         TrialError::Endpoint(_) => Exit::Unreachable,
+        TrialError::Executor(error) if error.is_batch_systems() => Exit::BatchSystem,
         TrialError::LoadGen(_)
         | TrialError::Executor(_)
         | TrialError::Exit { .. }

@@ -103,11 +103,6 @@ pub(crate) fn run(args: Args) -> Outcome {
                 Why::Walltime if !interrupt.is_set() => Exit::Terminated,
                 _ => interrupt.exit(),
             };
-            let error = if told.is_empty() {
-                error
-            } else {
-                error.context(told)
-            };
             Err(Failure::new(exit, error))
         }
     }
