@@ -93,6 +93,7 @@ impl<'a> Live<'a> {
             self.execute(&command, &job, &folder, watch)?;
         }
         let measurement = loadgen.read(&job, &folder)?;
+        self.setup.service.vouch().map_err(TrialError::Endpoint)?;
         self.check_endpoint(&measurement)?;
         if let Some(why) = &measurement.client.void {
             return Err(TrialError::ClientTooSlow(why.clone()));
