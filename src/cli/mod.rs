@@ -8,6 +8,7 @@ mod drive;
 mod evaluate;
 pub mod exit;
 mod halt;
+mod host;
 mod interrupt;
 mod meta;
 mod mix;
@@ -54,6 +55,8 @@ enum Verb {
     Run(run::Args),
     #[command(hide = true)]
     Drive(drive::Args),
+    #[command(hide = true)]
+    Host(host::Args),
     Trial(trial::Args),
     Serve(serve::Args),
     Process(process::Args),
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
     let outcome: Outcome = match cli.verb {
         Verb::Run(args) => run::run(args),
         Verb::Drive(args) => drive::run(args),
+        Verb::Host(args) => host::run(args),
         Verb::Trial(args) => trial::run(args),
         Verb::Serve(args) => serve::run(args),
         Verb::Process(args) => process::run(args),

@@ -11,7 +11,7 @@ use super::exit::{Exit, Failure, Outcome};
 use super::halt::{Halt, Why};
 use super::interrupt::Interrupt;
 use super::run::answers;
-use crate::campaign::ProgressFile;
+use crate::campaign::{Home, ProgressFile};
 use crate::cluster::Walltime;
 use crate::executor::local::Local;
 use crate::executor::slurm::{JobId, Slurm};
@@ -88,6 +88,10 @@ pub(crate) fn run(args: Args) -> Outcome {
         executor: &Local,
         incarnation,
         job,
+        home: Some(Home {
+            run: &run,
+            seat: &seat,
+        }),
         observer: Some(Box::new(ProgressFile::new(run.clone(), plan.trial_s))),
         time_left: &|seconds| conduct::fits(walltime.as_ref(), settings, seconds),
         halt: &halt,

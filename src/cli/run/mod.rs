@@ -2,7 +2,9 @@
 
 pub(super) mod answers;
 mod dry_run;
+mod login;
 
+use crate::campaign::Home;
 use crate::cluster::Walltime;
 use crate::executor::local::Local;
 use crate::executor::slurm::{JobId, Slurm};
@@ -14,6 +16,7 @@ use super::exit::{Exit, Failure, Outcome};
 use super::halt::{Halt, Why};
 use super::interrupt::Interrupt;
 use super::settings_args::SettingsArgs;
+use login::Login;
 
 /// Find the maximum sustainable throughput of an endpoint for each token pair.
 ///
@@ -73,6 +76,12 @@ pub(crate) fn run(args: Args) -> Outcome {
         .and_then(JobId::parse)
         .map(|id| Walltime::of(id, settings.cluster.margin, settings.cluster.poll));
     let halt = Halt::new(&interrupt, None, None, walltime.as_ref());
+    let login = settings
+        .server
+        .is_some()
+        .then(|| Login::begin(settings))
+        .transpose()
+        .map_err(Failure::input)?;
     let conducted = Conduct {
         settings,
         experiments: &settings.experiments,
@@ -81,6 +90,10 @@ pub(crate) fn run(args: Args) -> Outcome {
         executor: &Local,
         incarnation: Incarnation::default(),
         job,
+        home: login.as_ref().map(|login| Home {
+            run: &login.run,
+            seat: &login.seat,
+        }),
         observer: None,
         time_left: &|seconds| conduct::fits(walltime.as_ref(), settings, seconds),
         halt: &halt,
