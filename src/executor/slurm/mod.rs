@@ -4,6 +4,7 @@ mod call;
 mod query;
 pub mod state;
 mod submit;
+pub mod time;
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
