@@ -3,11 +3,12 @@
 pub mod local;
 pub mod sbatch;
 pub mod slurm;
+pub mod srun;
 
 use std::path::Path;
 
 use crate::loadgen::Command;
-use slurm::{SlurmError, SubmitError};
+use slurm::{Slurm, SlurmError, SubmitError};
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,5 +121,14 @@ pub trait Executor: Send {
     /// What another process started in this staging folder, if it still runs or ended well.
     fn attach(&self, _folder: &Path) -> Option<Box<dyn Running>> {
         None
+    }
+
+    /// Ends what another process, or this one, left running in this staging folder, and returns once it loads the service
+    /// no more, or once `interrupted` says so. Also where it was started by another executor.
+    ///
+    /// # Errors
+    /// When it does not end, or nobody knows whether it did.
+    fn abandon(&self, folder: &Path, interrupted: &dyn Fn() -> bool) -> Result<(), ExecutorError> {
+        sbatch::abandon(&Slurm::default(), folder, interrupted)
     }
 }

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Judged, Service, Trial, TrialError, TrialRunner, Watch};
 use crate::criterion::Flow;
-use crate::executor::slurm::Slurm;
-use crate::executor::{Executor, Exit, Running, sbatch};
+use crate::executor::{Executor, Exit, Running};
 use crate::loadgen::{LoadGenerator, TrialJob};
 use crate::search::Probe;
 use crate::store::{FOLDER_VARIABLE, Lease, Manifest, Store, StoreError, layout, write_json};
@@ -116,7 +115,7 @@ impl<'a> Live<'a> {
             if !folder.join(layout::SLURM).is_file() {
                 continue;
             }
-            sbatch::abandon(&Slurm::default(), &folder, &|| watch.is_interrupted())?;
+            self.setup.executor.abandon(&folder, &|| watch.is_interrupted())?;
             if watch.is_interrupted() {
                 return Err(TrialError::Interrupted);
             }
@@ -300,8 +299,8 @@ impl TrialRunner for Live<'_> {
         let mut left = self.setup.retries;
         let mut found = self.adopted(spec, probe, watch);
         loop {
-            let tried = found.take().unwrap_or_else(|| self.once(spec, probe, watch));
-            let error = match tried {
+            let result = found.take().unwrap_or_else(|| self.once(spec, probe, watch));
+            let error = match result {
                 Ok(trial) => return Ok(trial),
                 Err(error) => error,
             };

@@ -10,7 +10,7 @@ use crate::executor::slurm::{Slurm, SlurmError};
 /// How long a job that Slurm lost sight of may take to notice that nobody waits for it.
 const NOTICE: Duration = Duration::from_secs(15);
 /// How long Slurm may stay silent, and a cancelled job alive.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_mins(3);
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -19,7 +19,11 @@ const PAUSE: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// When it does not end, or nobody knows whether it did.
-pub fn abandon(slurm: &Slurm, folder: &Path, interrupted: &dyn Fn() -> bool) -> Result<(), ExecutorError> {
+pub(crate) fn abandon(
+    slurm: &Slurm,
+    folder: &Path,
+    interrupted: &dyn Fn() -> bool,
+) -> Result<(), ExecutorError> {
     let Some(record) = Record::read(folder) else {
         return Ok(());
     };

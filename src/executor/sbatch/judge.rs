@@ -7,7 +7,7 @@ use crate::executor::Exit;
 use crate::executor::slurm::{Job, Phase, State};
 
 /// How long a file may take from another host to here, and a job that is gone may be between two states.
-const LAG: Duration = Duration::from_secs(60);
+const LAG: Duration = Duration::from_mins(1);
 /// How long after a job's end, whose state says why, what it left may still come.
 const SHORT_LAG: Duration = Duration::from_secs(5);
 /// How long Slurm has to say why a load generator failed.
@@ -17,36 +17,30 @@ const MISSES: u32 = 3;
 
 /// What Slurm said last.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sight {
+pub(in crate::executor) struct Sight {
     /// The job, where it was known at the last answer.
-    pub(super) job: Option<Job>,
+    pub(in crate::executor) job: Option<Job>,
     /// When it was first seen running.
-    pub(super) running_since: Option<Instant>,
+    pub(in crate::executor) running_since: Option<Instant>,
     /// When it was first seen to be over, or first missed.
-    pub(super) over_since: Option<Instant>,
+    pub(in crate::executor) over_since: Option<Instant>,
     /// Answers that missed it, in a row.
-    pub(super) misses: u32,
+    pub(in crate::executor) misses: u32,
     /// What the accounting says of a job that the controller no longer knows.
-    pub(super) accounted: Option<State>,
+    pub(in crate::executor) accounted: Option<State>,
 }
 
 impl Sight {
     /// Takes in an answer.
-    pub(super) fn see(&mut self, job: Option<Job>, now: Instant) {
-        let is_over = match &job {
-            Some(job) => {
-                self.misses = 0;
-                if job.state.phase() == Phase::Running {
-                    self.running_since.get_or_insert(now);
-                }
-                !job.state.is_alive()
-            }
-            None => {
-                self.misses += 1;
-                true
-            }
-        };
-        if is_over {
+    pub(in crate::executor) fn see(&mut self, job: Option<Job>, now: Instant) {
+        if job
+            .as_ref()
+            .is_some_and(|job| job.state.phase() == Phase::Running)
+        {
+            self.running_since.get_or_insert(now);
+        }
+        self.misses = if job.is_some() { 0 } else { self.misses + 1 };
+        if job.as_ref().is_none_or(|job| !job.state.is_alive()) {
             self.over_since.get_or_insert(now);
         } else {
             self.over_since = None;

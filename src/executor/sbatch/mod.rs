@@ -14,13 +14,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-pub use abandon::abandon;
+pub(super) use abandon::abandon;
 pub use script::TrialScript;
 
 use judge::{Ruling, judge};
 use script::Left;
 use staged::{Record, Staged};
-use worker::{Order, Worker};
+pub(super) use worker::Worker;
+
+use worker::Order;
 
 use super::slurm::{Batch, Phase, Slurm, SlurmError, State, Submission};
 use super::{Executor, ExecutorError, Exit, Running};
@@ -29,7 +31,7 @@ use crate::store::FOLDER_VARIABLE;
 use crate::store::runs::{Journal, Note, RunDir, RunError};
 
 /// How long a submission is tried while Slurm does not answer, or is full.
-const PATIENCE: Duration = Duration::from_secs(15 * 60);
+const PATIENCE: Duration = Duration::from_mins(15);
 /// How long Slurm may take to cancel a job when everything is to stop.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(10);
 /// How often a staging folder is looked into for an exit status.
@@ -198,6 +200,10 @@ impl Executor for Sbatch {
         true
     }
 
+    fn abandon(&self, folder: &Path, interrupted: &dyn Fn() -> bool) -> Result<(), ExecutorError> {
+        abandon(&self.slurm, folder, interrupted)
+    }
+
     fn attach(&self, folder: &Path) -> Option<Box<dyn Running>> {
         let record = Record::read(folder)?;
         let staged = Staged::new(folder, &record.tag);
@@ -329,6 +335,7 @@ impl Running for SbatchRunning {
         }
         let slurm = Slurm {
             patience: CANCEL_PATIENCE.min(self.slurm.patience),
+            ..self.slurm.clone()
         };
         // Without an answer the job ends by itself, because its file of variables is gone.
         if slurm.cancel_named(self.staged.tag()).is_ok()

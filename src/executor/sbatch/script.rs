@@ -96,7 +96,7 @@ pub(super) fn variables(env: &[(String, String)]) -> Result<String, String> {
         if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(is_name) {
             return Err(format!("`{name}` is not the name of a variable"));
         }
-        text.push_str(&format!("export {name}={}\n", quote(value)));
+        text.push_str(&["export ", name, "=", &quote(value), "\n"].concat());
     }
     Ok(text)
 }

@@ -1,6 +1,7 @@
 //! Submits a job and asks after it, in a thread of its own: Slurm may take its time, a driver may not.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -15,22 +16,22 @@ const FIRST_LOOK: Duration = Duration::from_secs(2);
 
 /// What the worker knows by now.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(in crate::executor) struct Known {
     /// The job's id, once it has one.
-    pub(super) id: Option<JobId>,
+    pub(in crate::executor) id: Option<JobId>,
     /// Why there is no job.
-    pub(super) refused: Option<SubmitError>,
+    pub(in crate::executor) refused: Option<SubmitError>,
     /// What Slurm said last.
-    pub(super) sight: Sight,
+    pub(in crate::executor) sight: Sight,
     /// What people should hear.
-    pub(super) news: VecDeque<String>,
+    pub(in crate::executor) news: VecDeque<String>,
     told: String,
     silent: bool,
 }
 
 /// What driver and worker share.
 #[derive(Debug, Default)]
-pub(super) struct Shared {
+pub(in crate::executor) struct Shared {
     known: Mutex<Known>,
     stop: AtomicBool,
     hurry: AtomicBool,
@@ -38,7 +39,7 @@ pub(super) struct Shared {
 
 impl Shared {
     /// What is known.
-    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
+    pub(in crate::executor) fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -55,7 +56,7 @@ pub(super) struct Order {
 }
 
 /// The worker of one job, as the driver sees it. Its thread ends by itself, soon after it is dropped.
-pub(super) struct Worker {
+pub(in crate::executor) struct Worker {
     shared: Arc<Shared>,
     thread: std::thread::Thread,
 }
@@ -86,13 +87,18 @@ impl Worker {
         Self { shared, thread }
     }
 
+    /// Watches a job of this name that something else submits.
+    pub(in crate::executor) fn watch(slurm: Slurm, name: &str, poll: Duration) -> Self {
+        Self::start(slurm, Staged::new(Path::new(""), name), None, poll, None)
+    }
+
     /// What it knows.
-    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
+    pub(in crate::executor) fn known(&self) -> MutexGuard<'_, Known> {
         self.shared.known()
     }
 
     /// Asks for a look now.
-    pub(super) fn hurry(&self) {
+    pub(in crate::executor) fn hurry(&self) {
         if !self.shared.hurry.swap(true, Ordering::Relaxed) {
             self.thread.unpark();
         }

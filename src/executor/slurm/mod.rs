@@ -56,12 +56,15 @@ pub enum SlurmError {
 pub struct Slurm {
     /// How long a command may take.
     pub patience: Duration,
+    /// Variables of its commands beside those of this process: another `SLURM_CONF`, another `PATH`.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Default for Slurm {
     fn default() -> Self {
         Self {
             patience: Duration::from_secs(30),
+            environment: Vec::new(),
         }
     }
 }
