@@ -93,6 +93,7 @@ pub fn find(
             probe,
             number,
             duration_s: spec.duration_s,
+            left: search.left(),
         });
         let trial = {
             let mut watch = Watching {
@@ -133,6 +134,7 @@ pub fn find(
             offered: trial.measurement.offered(),
             verdict: verdict.clone(),
             bracket,
+            left: search.left(),
             reused: trial.reused,
             stopped_early: trial.measurement.stopped_early,
             folder: Some(folder.display().to_string()),

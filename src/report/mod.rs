@@ -25,7 +25,7 @@ pub use progress::Bars;
 use serde::Serialize;
 
 use crate::criterion::Verdict;
-use crate::search::{Answer, Bracket, Probe};
+use crate::search::{Answer, Bracket, Left, Probe};
 use crate::units::Rate;
 
 /// Something that happened.
@@ -53,6 +53,8 @@ pub enum Event {
         number: u32,
         /// How long it may last, seconds.
         duration_s: f64,
+        /// Trials that the search still needs, this one too.
+        left: Left,
     },
     /// A trial runs.
     TrialProgress {
@@ -88,6 +90,8 @@ pub enum Event {
         verdict: Verdict,
         /// What the search knows now.
         bracket: Bracket,
+        /// Trials that it still needs.
+        left: Left,
         /// Whether it was found in the results folder.
         reused: bool,
         /// Whether it was ended early.

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use super::left::{Left, Standing};
 use super::stages::StagesConfig;
 use super::{Answer, Bracket, Probe, Search, Status, Step};
 use crate::criterion::{Ruling, Verdict};
@@ -164,5 +165,24 @@ impl Search for StagesLegacy {
             distance,
             relative_distance: distance.zip(self.first_distance).map(|(now, first)| now / first),
         }
+    }
+
+    fn left(&self) -> Left {
+        if self.done.is_some() {
+            return Left::default();
+        }
+        Left::of(
+            &self.config,
+            &Standing {
+                low: self.largest_true,
+                high: self.smallest_false,
+                rate: self.rate,
+                half_settled: self.retry,
+                settled: self.attempts.len() as u32 - u32::from(self.retry),
+                trials: self.trials,
+                surplus: 1,
+                finest: 0.0,
+            },
+        )
     }
 }

@@ -1,11 +1,13 @@
 //! Which rate to try next. Pure: a search reads no clock and does no I/O, so it can be replayed and resumed.
 
+mod left;
 mod legacy;
 mod stages;
 mod stop;
 #[cfg(test)]
 mod testing;
 
+pub use left::Left;
 pub use legacy::StagesLegacy;
 pub use stages::{Stages, StagesConfig};
 pub use stop::StopRule;
@@ -94,4 +96,7 @@ pub trait Search: Send {
 
     /// What is known now.
     fn bracket(&self) -> Bracket;
+
+    /// How many more trials it needs.
+    fn left(&self) -> Left;
 }

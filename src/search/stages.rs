@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::left::{Left, Standing};
 use super::stop::StopRule;
 use super::{Answer, Bracket, Probe, Search, Status, Step};
 use crate::criterion::{Ruling, Verdict};
@@ -244,6 +245,27 @@ impl Search for Stages {
             distance,
             relative_distance: distance.zip(self.first_distance).map(|(now, first)| now / first),
         }
+    }
+
+    fn left(&self) -> Left {
+        if self.done.is_some() {
+            return Left::default();
+        }
+        let (low, high) = self.ends();
+        Left::of(
+            &self.config,
+            &Standing {
+                low,
+                high,
+                rate: self.rate.as_per_minute(),
+                half_settled: self.falses > 0 || self.unsures > 0,
+                settled: self.known.len() as u32,
+                trials: self.trials,
+                surplus: 0,
+                // Four significant digits, at the worst.
+                finest: 1e-3,
+            },
+        )
     }
 }
 

@@ -20,6 +20,14 @@ impl StopRule {
         }
     }
 
+    /// The widest bracket that is narrow enough around `rate`, requests per minute.
+    pub(super) fn width(self, rate: f64) -> f64 {
+        match self {
+            Self::Absolute(width) => width,
+            Self::Relative(fraction) => rate * fraction,
+        }
+    }
+
     /// In words, before a bracket is known.
     pub fn in_words(self) -> String {
         match self {
