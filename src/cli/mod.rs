@@ -2,17 +2,22 @@
 
 #![allow(clippy::doc_markdown, reason = "the help shows doc comments as they stand")]
 
+mod cancel;
 mod config;
 mod evaluate;
 pub mod exit;
 mod interrupt;
+mod list;
+mod logs;
 mod meta;
 mod mix;
 mod process;
 mod report;
 mod run;
+mod runs_args;
 mod serve;
 mod settings_args;
+mod status;
 mod trial;
 
 use std::io::Write;
@@ -49,6 +54,10 @@ Exit codes:
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(run::Args),
+    Status(status::Args),
+    List(list::Args),
+    Logs(logs::Args),
+    Cancel(cancel::Args),
     Trial(trial::Args),
     Serve(serve::Args),
     Process(process::Args),
@@ -75,6 +84,10 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome: Outcome = match cli.verb {
         Verb::Run(args) => run::run(args),
+        Verb::Status(args) => status::run(args),
+        Verb::List(args) => list::run(args),
+        Verb::Logs(args) => logs::run(args),
+        Verb::Cancel(args) => cancel::run(args),
         Verb::Trial(args) => trial::run(args),
         Verb::Serve(args) => serve::run(args),
         Verb::Process(args) => process::run(args),

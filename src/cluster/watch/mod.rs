@@ -57,7 +57,12 @@ impl RunState {
 
     /// Whether nothing more happens by itself.
     pub fn is_over(self) -> bool {
-        matches!(self, Self::Done | Self::Failed | Self::Cancelled | Self::Lost)
+        self.is_finished() || self == Self::Lost
+    }
+
+    /// Whether it ended for good.
+    pub fn is_finished(self) -> bool {
+        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
     }
 }
 
