@@ -77,8 +77,8 @@ pub(crate) fn run(args: Args) -> Outcome {
 /// The runs that are meant.
 fn choose(args: &Args) -> Result<Vec<(RunDir, Facts)>, Failure> {
     let with_facts = |run: RunDir| {
-        let facts = Facts::gather(&run)
-            .map_err(|e| Failure::input(anyhow::Error::new(e).context(run.name())))?;
+        let facts =
+            Facts::gather(&run).map_err(|e| Failure::input(anyhow::Error::new(e).context(run.name())))?;
         Ok::<_, Failure>((run, facts))
     };
     if let Some(name) = &args.run {
@@ -174,7 +174,11 @@ fn told(done: &Done) -> String {
         (true, true) => format!("{}: it has ended, nothing to cancel", done.run),
         (true, false) => format!("{}: it had ended; cancelled {word} {}", done.run, jobs.join(", ")),
         (false, true) => format!("{}: asked to stop; none of its jobs is in the queue", done.run),
-        (false, false) => format!("{}: asked to stop; cancelled {word} {}", done.run, jobs.join(", ")),
+        (false, false) => format!(
+            "{}: asked to stop; cancelled {word} {}",
+            done.run,
+            jobs.join(", ")
+        ),
     }
 }
 

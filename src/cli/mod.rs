@@ -3,9 +3,12 @@
 #![allow(clippy::doc_markdown, reason = "the help shows doc comments as they stand")]
 
 mod cancel;
+mod conduct;
 mod config;
+mod drive;
 mod evaluate;
 pub mod exit;
+mod halt;
 mod interrupt;
 mod list;
 mod logs;
@@ -58,6 +61,8 @@ enum Verb {
     List(list::Args),
     Logs(logs::Args),
     Cancel(cancel::Args),
+    #[command(hide = true)]
+    Drive(drive::Args),
     Trial(trial::Args),
     Serve(serve::Args),
     Process(process::Args),
@@ -88,6 +93,7 @@ pub fn main() -> ExitCode {
         Verb::List(args) => list::run(args),
         Verb::Logs(args) => logs::run(args),
         Verb::Cancel(args) => cancel::run(args),
+        Verb::Drive(args) => drive::run(args),
         Verb::Trial(args) => trial::run(args),
         Verb::Serve(args) => serve::run(args),
         Verb::Process(args) => process::run(args),

@@ -16,7 +16,7 @@ mod staging;
 pub mod tables;
 
 pub use archive::{Store, StoreError, read_json, write_json};
-pub use lease::{Holder, Lease, LeaseError, holder};
+pub use lease::{Holder, Incarnation, Lease, LeaseError, holder};
 pub use manifest::{CapacityFile, Manifest, TokenCounts};
 pub use pid::host_name;
 pub use staging::FOLDER_VARIABLE;

@@ -14,7 +14,7 @@ use crate::store::runs::{Journal, Mode, Plan, RunDir};
 /// Pause between two looks at the files.
 const LOOK: Duration = Duration::from_millis(500);
 /// How long nothing is written before Slurm is asked whether the run still is.
-const QUIET: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_mins(1);
 
 /// A file that grows.
 pub(super) struct Tail {

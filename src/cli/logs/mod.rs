@@ -41,7 +41,6 @@ Examples:
   mst logs 20261122-2015 --task 3  the fourth pair of an array";
 
 /// Runs the verb.
-#[expect(clippy::needless_pass_by_value, reason = "every verb owns its arguments")]
 pub(crate) fn run(args: Args) -> Outcome {
     let run = args.results.find(args.run.as_deref())?;
     let plan = run.plan()?;
@@ -64,7 +63,11 @@ pub(crate) fn run(args: Args) -> Outcome {
     };
     let newest = pick::newest(&run, &plan, &Journal::read_all(run.path())?, &wanted)?;
     let others = plan.mode == Mode::Array && wanted.task.is_none() && plan.pairs.len() > 1;
-    if others && let Some(task) = newest.as_deref().and_then(|path| pick::task_of(path, &wanted.source)) {
+    if others
+        && let Some(task) = newest
+            .as_deref()
+            .and_then(|path| pick::task_of(path, &wanted.source))
+    {
         let last = plan.pairs.len() - 1;
         eprintln!("task {task} wrote last; --task 0 to {last} shows another");
         wanted.task = Some(task);
@@ -77,6 +80,8 @@ pub(crate) fn run(args: Args) -> Outcome {
             follow::Tail::open(path)?.print()?;
             Ok(Exit::Done)
         }
-        None => Err(Failure::input(anyhow::anyhow!(wanted.missing(&run.name(), plan.mode)))),
+        None => Err(Failure::input(anyhow::anyhow!(
+            wanted.missing(&run.name(), plan.mode)
+        ))),
     }
 }

@@ -87,29 +87,27 @@ fn folders(run: &RunDir, plan: &Plan, wanted: &Wanted) -> Vec<PathBuf> {
 
 fn fits(path: &Path, plan: &Plan, journal: &[Line], wanted: &Wanted) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let is_of_task =
-        |id: &str, task: Option<u32>| task.is_none_or(|task| id.ends_with(&format!("_{task}")));
+    let is_of_task = |id: &str, task: Option<u32>| task.is_none_or(|task| id.ends_with(&format!("_{task}")));
     match &wanted.source {
         Source::Server => name.starts_with("server") && path.extension().is_some_and(|e| e == "log"),
         Source::Job(wanted) => job_of(path).is_some_and(|id| id == *wanted || array_of(&id) == wanted),
-        Source::Driver => job_of(path)
-            .is_some_and(|id| kind(plan, journal, &id, &name) == Kind::Driver && is_of_task(&id, wanted.task)),
+        Source::Driver => job_of(path).is_some_and(|id| {
+            kind(plan, journal, &id, &name) == Kind::Driver && is_of_task(&id, wanted.task)
+        }),
     }
 }
 
 /// What a job is for: its file is named after it, or the journal knows its id.
 fn kind(plan: &Plan, journal: &[Line], id: &str, file: &str) -> Kind {
-    let by_name = file
-        .find(&plan.tag)
-        .and_then(|at| {
-            let name = &file[at..];
-            let end = name[plan.tag.len()..]
-                .char_indices()
-                .skip(1)
-                .find(|(_, c)| !c.is_ascii_alphanumeric())
-                .map_or(name.len(), |(end, _)| plan.tag.len() + end);
-            kind_of(&plan.tag, &name[..end])
-        });
+    let by_name = file.find(&plan.tag).and_then(|at| {
+        let name = &file[at..];
+        let end = name[plan.tag.len()..]
+            .char_indices()
+            .skip(1)
+            .find(|(_, c)| !c.is_ascii_alphanumeric())
+            .map_or(name.len(), |(end, _)| plan.tag.len() + end);
+        kind_of(&plan.tag, &name[..end])
+    });
     let by_id = || {
         journal.iter().rev().find_map(|line| match &line.note {
             Note::Submitted { id: noted } | Note::Found { id: noted } if noted.as_str() == array_of(id) => {
@@ -192,7 +190,12 @@ mod tests {
             file.into_parts().0.set_modified(at).unwrap();
             hour += 1;
         };
-        for name in ["drive-17_0.log", "drive-17_1.log", "report-20.log", "mst-0a0a0a0a-t3-30.log"] {
+        for name in [
+            "drive-17_0.log",
+            "drive-17_1.log",
+            "report-20.log",
+            "mst-0a0a0a0a-t3-30.log",
+        ] {
             write(run.logs().join(name));
         }
         write(run.seat(Some(0)).path().join("server-1.log"));

@@ -48,7 +48,11 @@ pub(crate) fn run(args: Args) -> Outcome {
     match args.format {
         Format::Json => super::print_json(&survey.runs)?,
         Format::Human => {
-            let blocks: Vec<String> = survey.runs.iter().map(|run| text::block(run, is_detailed)).collect();
+            let blocks: Vec<String> = survey
+                .runs
+                .iter()
+                .map(|run| text::block(run, is_detailed))
+                .collect();
             std::io::stdout().lock().write_all(blocks.join("\n").as_bytes())?;
         }
     }

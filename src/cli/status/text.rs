@@ -139,7 +139,10 @@ fn state(pair: &PairStatus) -> String {
 fn jobs(jobs: &[JobStatus], is_detailed: bool) -> Vec<String> {
     let mut groups: BTreeMap<(Kind, &str, &str), Vec<&JobStatus>> = BTreeMap::new();
     for job in jobs {
-        groups.entry((job.kind, &job.state, &job.reason)).or_default().push(job);
+        groups
+            .entry((job.kind, &job.state, &job.reason))
+            .or_default()
+            .push(job);
     }
     let mut lines = Vec::new();
     for group in groups.into_values() {
