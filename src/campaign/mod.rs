@@ -18,7 +18,7 @@ pub use trials::Trials;
 use std::path::Path;
 
 use crate::capacity::{self, Capacity};
-use crate::executor::local::Local;
+use crate::executor::Executor;
 use crate::loadgen::{API_KEY_VARIABLE, LoadGenerator};
 use crate::report::{Event, Observer};
 use crate::runner::live::{Live, Setup};
@@ -27,12 +27,15 @@ use crate::runner::{Judged, Trial, TrialError};
 use crate::search::Probe;
 use crate::settings::{Experiment, Settings};
 use crate::store::manifest::{EvidenceLine, SCHEMA};
-use crate::store::{CapacityFile, Lease, LeaseError, Manifest, Store, layout, write_json};
+use crate::store::{CapacityFile, Incarnation, Lease, LeaseError, Manifest, Store, layout, write_json};
 use crate::trial::TrialSpec;
 use crate::units::Rate;
 
 /// Pause between two looks at a lease that somebody else holds, seconds.
 const LEASE_LOOK_S: f64 = 1.0;
+
+/// How long an earlier incarnation may take to notice and to end its load, seconds: some heartbeats.
+const SUPERSEDED_S: f64 = 6.0;
 
 /// Everything that the pairs of a run share.
 pub struct Campaign<'a> {
@@ -42,6 +45,8 @@ pub struct Campaign<'a> {
     pub target: &'a Target,
     /// By which program.
     pub loadgen: &'a dyn LoadGenerator,
+    /// Where that runs.
+    pub executor: &'a dyn Executor,
     /// What its trials are.
     pub trials: Trials<'a>,
     /// Where results go.
@@ -50,6 +55,8 @@ pub struct Campaign<'a> {
     pub fresh: bool,
     /// Whether a pair that another process works on is waited for.
     pub wait: bool,
+    /// Which start of which run this is.
+    pub incarnation: Incarnation,
     /// `SLURM_JOB_ID`, where there is one.
     pub slurm_job_id: Option<String>,
     /// Whether a trial that sends requests for so many seconds still fits before the job's end; an error says why not.
@@ -114,7 +121,7 @@ impl Campaign<'_> {
             store: self.store,
             lease: &lease,
             loadgen: self.loadgen,
-            executor: &Local,
+            executor: self.executor,
             job: &job,
             manifest: &manifest,
             files: &write,
@@ -158,7 +165,7 @@ impl Campaign<'_> {
     fn lease(&self, folder: &Path, observer: &mut dyn Observer) -> Result<Lease, TrialError> {
         let mut told = false;
         loop {
-            match Lease::take(folder) {
+            match Lease::take_as(folder, &self.incarnation) {
                 Err(LeaseError::Held { path, host, pid }) if self.wait => {
                     if !told {
                         let path = path.display();
@@ -172,7 +179,18 @@ impl Campaign<'_> {
                         return Err(TrialError::Interrupted);
                     }
                 }
-                taken => return Ok(taken?),
+                taken => {
+                    let lease = taken?;
+                    if lease.superseded_another() {
+                        let text =
+                            "an earlier job of this run still works on this pair; giving it time to notice";
+                        observer.see(&Event::Note {
+                            text: text.to_owned(),
+                        });
+                        capacity::pause(SUPERSEDED_S, self.interrupted);
+                    }
+                    return Ok(lease);
+                }
             }
         }
     }

@@ -40,6 +40,11 @@ impl Interrupt {
         self.0.load(Ordering::Relaxed) != 0
     }
 
+    /// Whether the signal is the one by which Slurm is told to warn of a job's end (`--signal=B:USR1@…`).
+    pub(crate) fn warned_of_the_end(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == SIGUSR1 as usize
+    }
+
     /// The exit code of the signal that came.
     pub(crate) fn exit(&self) -> Exit {
         if self.0.load(Ordering::Relaxed) == SIGINT as usize {

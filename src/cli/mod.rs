@@ -2,9 +2,12 @@
 
 #![allow(clippy::doc_markdown, reason = "the help shows doc comments as they stand")]
 
+mod conduct;
 mod config;
+mod drive;
 mod evaluate;
 pub mod exit;
+mod halt;
 mod interrupt;
 mod meta;
 mod mix;
@@ -49,6 +52,8 @@ Exit codes:
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(run::Args),
+    #[command(hide = true)]
+    Drive(drive::Args),
     Trial(trial::Args),
     Serve(serve::Args),
     Process(process::Args),
@@ -75,6 +80,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome: Outcome = match cli.verb {
         Verb::Run(args) => run::run(args),
+        Verb::Drive(args) => drive::run(args),
         Verb::Trial(args) => trial::run(args),
         Verb::Serve(args) => serve::run(args),
         Verb::Process(args) => process::run(args),

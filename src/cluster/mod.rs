@@ -6,8 +6,10 @@ mod parts;
 mod profile;
 mod scripts;
 mod templates;
+mod walltime;
 
 pub use memory::Memory;
 pub use profile::{DriverShare, Profile, ProfileError, ServerShare, TrialShare};
 pub use scripts::{DriveContext, ReportContext, Scripts, ScriptsError, ServerContext, TrialContext};
 pub use templates::{SCRIPTS, Script, TemplateError, Templates, quote};
+pub use walltime::Walltime;

@@ -3,6 +3,9 @@
 //! Not `flock`, which NFS and Lustre may lack. A lease is stale when its owner is a dead process of this host, or when
 //! its heartbeat did not change while we watched; another host's clock is never compared with ours. A stale lease is
 //! renamed away before a new one is created, so that of two takers one wins.
+//!
+//! A submitted run may be started again while an older incarnation still lives on a node that the cluster has given up.
+//! Of one run, the later incarnation takes the lease at once, and keeps it; the older one sees that and stops.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -21,13 +24,43 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How long a foreign host's lease must stay unchanged before it counts as stale.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Which start of a submitted run a driver is. Of two of the same run the later one is right.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incarnation {
+    /// The run; empty for a driver that was started by hand.
+    pub run: String,
+    /// Number of the submission.
+    pub submission: u32,
+    /// How often Slurm put that job back into the queue.
+    pub restart: u32,
+}
+
+impl Incarnation {
+    /// Whether this one takes the place of `other`.
+    fn supersedes(&self, other: &Self) -> bool {
+        !self.run.is_empty()
+            && self.run == other.run
+            && (self.submission, self.restart) > (other.submission, other.restart)
+    }
+}
+
 /// Who holds a lease.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Owner {
     process: Process,
+    #[serde(default)]
+    incarnation: Incarnation,
     /// Unlike any other lease's.
     token: String,
     beat: u64,
+}
+
+impl Owner {
+    /// Whether the lease is ours although the file says `found`: an earlier incarnation that has not noticed yet may
+    /// have put its last sign of life over ours.
+    fn still_holds(&self, found: &Self) -> bool {
+        found.token == self.token || self.incarnation.supersedes(&found.incarnation)
+    }
 }
 
 /// The error of taking a lease.
@@ -61,9 +94,11 @@ pub enum LeaseError {
 #[derive(Debug)]
 pub struct Lease {
     path: PathBuf,
-    token: String,
+    owner: Owner,
     stop: Arc<AtomicBool>,
+    lost: Arc<AtomicBool>,
     heart: Option<JoinHandle<()>>,
+    superseded: bool,
 }
 
 impl Lease {
@@ -73,6 +108,15 @@ impl Lease {
     /// # Errors
     /// When somebody holds it, or the folder cannot be written.
     pub fn take(pair: &Path) -> Result<Self, LeaseError> {
+        Self::take_as(pair, &Incarnation::default())
+    }
+
+    /// Takes the lease of a folder for an incarnation of a run: from an earlier one of the same run at once, even if that
+    /// still lives.
+    ///
+    /// # Errors
+    /// When somebody else holds it, or the folder cannot be written.
+    pub fn take_as(pair: &Path, incarnation: &Incarnation) -> Result<Self, LeaseError> {
         fs_err::create_dir_all(pair)?;
         let path = pair.join(LEASE);
         let process = Process::this();
@@ -85,9 +129,11 @@ impl Lease {
         );
         let owner = Owner {
             process,
-            token: token.clone(),
+            incarnation: incarnation.clone(),
+            token,
             beat: 0,
         };
+        let mut superseded = false;
         let mut watched: Option<(Owner, Instant)> = None;
         loop {
             match create(&path, &owner) {
@@ -103,19 +149,22 @@ impl Lease {
                 pid: found.process.pid,
             };
             let local = found.process.is_local();
-            if local && found.process.is_alive() {
+            let older = incarnation.supersedes(&found.incarnation);
+            if local && found.process.is_alive() && !older {
                 return Err(held());
             }
             let unchanged_since = match &watched {
                 Some((seen, since)) if *seen == found => *since,
-                Some(_) => return Err(held()),
+                Some(_) if !older => return Err(held()),
+                Some(_) => Instant::now(),
                 None => {
                     let now = Instant::now();
                     watched = Some((found.clone(), now));
                     now
                 }
             };
-            if local || unchanged_since.elapsed() >= PATIENCE {
+            if local || older || unchanged_since.elapsed() >= PATIENCE {
+                superseded |= older;
                 let away = pair.join(format!("{LEASE}.stale-{:x}", nonce()));
                 if fs_err::rename(&path, &away).is_ok() {
                     // Another taker may have been quicker, and this is its lease: put it back.
@@ -129,17 +178,30 @@ impl Lease {
                 std::thread::sleep(Duration::from_millis(500));
             }
         }
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, lost) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let heart = {
-            let (path, stop) = (path.clone(), Arc::clone(&stop));
-            std::thread::spawn(move || beat(&path, owner, &stop))
+            let (path, owner) = (path.clone(), owner.clone());
+            let (stop, lost) = (Arc::clone(&stop), Arc::clone(&lost));
+            std::thread::spawn(move || beat(&path, owner, &stop, &lost))
         };
         Ok(Self {
             path,
-            token,
+            owner,
             stop,
+            lost,
             heart: Some(heart),
+            superseded,
         })
+    }
+
+    /// Whether it was taken from an earlier incarnation, which needs a moment to notice and may still send requests.
+    pub fn superseded_another(&self) -> bool {
+        self.superseded
+    }
+
+    /// Whether the heartbeat has found it taken over: known within some seconds, asked without touching the disk.
+    pub fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// The folder that is leased, by name.
@@ -158,7 +220,7 @@ impl Lease {
     pub fn check(&self) -> Result<(), LeaseError> {
         // The heartbeat replaces the file by rename, so it is always there and whole.
         match read(&self.path) {
-            Some(owner) if owner.token == self.token => Ok(()),
+            Some(found) if self.owner.still_holds(&found) => Ok(()),
             _ => Err(LeaseError::Lost {
                 path: self.path.clone(),
             }),
@@ -181,10 +243,14 @@ impl Drop for Lease {
 }
 
 /// Gives signs of life until told to stop or until the lease is no longer ours.
-fn beat(path: &Path, mut owner: Owner, stop: &AtomicBool) {
+fn beat(path: &Path, mut owner: Owner, stop: &AtomicBool, lost: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         std::thread::park_timeout(HEARTBEAT);
-        if stop.load(Ordering::Relaxed) || read(path).is_none_or(|o| o.token != owner.token) {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        if read(path).is_none_or(|found| !owner.still_holds(&found)) {
+            lost.store(true, Ordering::Relaxed);
             return;
         }
         owner.beat += 1;
@@ -247,11 +313,50 @@ mod tests {
         };
         let dead = Owner {
             process,
+            incarnation: Incarnation::default(),
             token: "t".to_owned(),
             beat: 3,
         };
         create(&dir.path().join(LEASE), &dead).unwrap();
         Lease::take(dir.path()).unwrap().check().unwrap();
+    }
+
+    #[test]
+    fn a_later_incarnation_of_a_run_takes_over_and_the_earlier_one_cannot_come_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let start = |run: &str, submission, restart| Incarnation {
+            run: run.to_owned(),
+            submission,
+            restart,
+        };
+        let zombie = Lease::take_as(dir.path(), &start("a", 1, 3)).unwrap();
+        for other in [
+            start("a", 1, 3),
+            start("a", 1, 2),
+            start("b", 9, 9),
+            Incarnation::default(),
+        ] {
+            let taken = Lease::take_as(dir.path(), &other);
+            assert!(matches!(taken, Err(LeaseError::Held { .. })), "{other:?}");
+        }
+        let heir = Lease::take_as(dir.path(), &start("a", 2, 0)).unwrap();
+        assert!(heir.superseded_another() && !zombie.superseded_another());
+        assert!(matches!(zombie.check(), Err(LeaseError::Lost { .. })));
+        // The zombie's last sign of life comes late.
+        let late = serde_json::to_vec(&zombie.owner).unwrap();
+        std::fs::write(dir.path().join(LEASE), late).unwrap();
+        heir.check().unwrap();
+        let noticed = (0..100).any(|_| {
+            std::thread::sleep(Duration::from_millis(100));
+            read(&dir.path().join(LEASE)).is_some_and(|found| found.token == heir.owner.token)
+        });
+        assert!(noticed && !heir.is_lost());
+        assert!((0..100).any(|_| {
+            std::thread::sleep(Duration::from_millis(100));
+            zombie.is_lost()
+        }));
+        drop(zombie);
+        heir.check().unwrap();
     }
 
     #[test]
@@ -265,6 +370,7 @@ mod tests {
         };
         let thief = Owner {
             process,
+            incarnation: Incarnation::default(),
             token: "x".to_owned(),
             beat: 0,
         };

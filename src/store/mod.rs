@@ -16,7 +16,7 @@ mod staging;
 pub mod tables;
 
 pub use archive::{Store, StoreError, read_json, write_json};
-pub use lease::{Lease, LeaseError};
+pub use lease::{Incarnation, Lease, LeaseError};
 pub use manifest::{CapacityFile, Manifest, TokenCounts};
 pub use pid::host_name;
 pub use staging::FOLDER_VARIABLE;

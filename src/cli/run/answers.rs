@@ -1,6 +1,7 @@
 //! The closing table, the JSON contract, and the exit code.
 
 use std::io::Write;
+use std::path::Path;
 
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
@@ -9,7 +10,6 @@ use crate::campaign::PairAnswer;
 use crate::cli::Format;
 use crate::cli::exit::Exit;
 use crate::search::Status;
-use crate::settings::Settings;
 use crate::units::{Plain, Rate};
 
 /// One pair, as `--format json` prints it.
@@ -46,7 +46,7 @@ impl<'a> From<&'a PairAnswer> for Row<'a> {
 }
 
 /// Prints the answers.
-pub(super) fn print(answers: &[PairAnswer], settings: &Settings, format: Format) -> std::io::Result<()> {
+pub(in crate::cli) fn print(answers: &[PairAnswer], results: &Path, format: Format) -> std::io::Result<()> {
     let rows: Vec<Row<'_>> = answers.iter().map(Row::from).collect();
     let mut out = std::io::stdout().lock();
     match format {
@@ -57,7 +57,7 @@ pub(super) fn print(answers: &[PairAnswer], settings: &Settings, format: Format)
         Format::Human if rows.is_empty() => Ok(()),
         Format::Human => {
             writeln!(out, "{}", table(&rows))?;
-            writeln!(out, "Results: {}", settings.results_dir.display())
+            writeln!(out, "Results: {}", results.display())
         }
     }
 }
@@ -108,7 +108,7 @@ fn table(rows: &[Row<'_>]) -> Table {
 }
 
 /// The exit code of the worst pair: 4 before 5 before 0.
-pub(super) fn worst(answers: &[PairAnswer]) -> Exit {
+pub(in crate::cli) fn worst(answers: &[PairAnswer]) -> Exit {
     let any = |wanted: fn(&PairAnswer) -> bool| answers.iter().any(wanted);
     if any(|a| a.capacity.answer.rate.is_none()) {
         Exit::NoneFound
@@ -116,5 +116,14 @@ pub(super) fn worst(answers: &[PairAnswer]) -> Exit {
         Exit::Undecided
     } else {
         Exit::Done
+    }
+}
+
+/// An exit code of a campaign that came to its end.
+pub(in crate::cli) fn in_words(exit: Exit) -> &'static str {
+    match exit {
+        Exit::NoneFound => "no sustainable rate was found for at least one pair",
+        Exit::Undecided => "at least one answer is undecided",
+        _ => "every pair has an answer",
     }
 }

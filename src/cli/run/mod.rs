@@ -1,19 +1,17 @@
 //! `mst run`: from a `.env` to the maximum sustainable throughput of an endpoint for each token pair.
 
-mod answers;
+pub(super) mod answers;
 mod dry_run;
 
-use std::io::IsTerminal;
-use std::time::Duration;
-
-use crate::campaign::{self, Campaign, PairAnswer, Target, TargetError, Trials};
-use crate::report::{Bars, Event, JsonLines, Lines, Observer, Observers};
-use crate::runner::TrialError;
-use crate::settings::Settings;
-use crate::store::{Store, StoreError, layout};
+use crate::cluster::Walltime;
+use crate::executor::local::Local;
+use crate::executor::slurm::{JobId, Slurm};
+use crate::store::Incarnation;
 
 use super::Format;
+use super::conduct::{self, Conduct, Ended};
 use super::exit::{Exit, Failure, Outcome};
+use super::halt::{Halt, Why};
 use super::interrupt::Interrupt;
 use super::settings_args::SettingsArgs;
 
@@ -51,9 +49,6 @@ Examples:
   mst run --dry-run                        pairs, rates, worst case in trials and hours
   mst run --format json > answers.json     for programs";
 
-/// How late the embedded server's tokens may be before its true capacity is in doubt: many steps.
-const MOST_LAG: Duration = Duration::from_millis(500);
-
 /// Runs the verb.
 #[expect(clippy::needless_pass_by_value, reason = "every verb is given its arguments")]
 pub(crate) fn run(args: Args) -> Outcome {
@@ -67,125 +62,47 @@ pub(crate) fn run(args: Args) -> Outcome {
         eprintln!("note: {note}");
     }
     let interrupt = Interrupt::listen()?;
-    let (loadgen, loadgen_spec) =
-        campaign::load_generator(settings).map_err(|e| Failure::new(exit_of(&e), e))?;
     if args.dry_run {
+        let (loadgen, _) = conduct::load_generator(settings)?;
         return dry_run::print(settings, loadgen.as_ref(), args.format);
     }
-    let store = Store::open(&settings.results_dir).map_err(|e| {
-        Failure::input(anyhow::Error::new(e).context("RESULTS_DIR cannot be used; give another"))
-    })?;
-    let target = Target::open(settings).map_err(unreachable_or_input)?;
-    let mut observer = observers(&store)?;
-    for note in &target.notes {
-        observer.see(&Event::Note { text: note.clone() });
-    }
-    let campaign = Campaign {
+    let job = std::env::var("SLURM_JOB_ID").ok();
+    let walltime = job
+        .as_deref()
+        .filter(|_| Slurm::is_here())
+        .and_then(JobId::parse)
+        .map(|id| Walltime::of(id, settings.cluster.margin, settings.cluster.poll));
+    let halt = Halt::new(&interrupt, None, None, walltime.as_ref());
+    let conducted = Conduct {
         settings,
-        target: &target,
-        loadgen: loadgen.as_ref(),
-        trials: Trials::new(
-            settings,
-            &target,
-            loadgen_spec,
-            campaign::prompt_source(settings).map_err(Failure::input)?,
-        ),
-        store: &store,
+        experiments: &settings.experiments,
         fresh: args.fresh,
         wait: args.wait,
-        slurm_job_id: std::env::var("SLURM_JOB_ID").ok(),
-        time_left: &|_| Ok(()),
-        interrupted: &|| interrupt.is_set(),
-    };
-    let (answers, failure) = run_pairs(&campaign, settings, &mut observer, &interrupt);
-    if let Some(lag) = target.embedded_lag().filter(|lag| *lag > MOST_LAG) {
-        let seconds = lag.as_secs_f64();
-        let text = format!(
-            "the embedded server was held up for {seconds:.1} s at worst; this machine is too busy for it"
-        );
-        observer.see(&Event::Note { text });
+        executor: &Local,
+        incarnation: Incarnation::default(),
+        job,
+        observer: None,
+        time_left: &|seconds| conduct::fits(walltime.as_ref(), settings, seconds),
+        halt: &halt,
     }
-    drop(observer);
-    answers::print(&answers, settings, args.format)?;
-    match failure {
-        None => Ok(answers::worst(&answers)),
-        Some(failure) => Err(failure),
-    }
-}
-
-/// Runs the pairs one after the other. A pair that fails does not keep the others from being searched, unless the
-/// trouble is everybody's.
-fn run_pairs(
-    campaign: &Campaign<'_>,
-    settings: &Settings,
-    observer: &mut dyn Observer,
-    interrupt: &Interrupt,
-) -> (Vec<PairAnswer>, Option<Failure>) {
-    let count = settings.experiments.len();
-    let mut answers = Vec::new();
-    let mut failure = None;
-    for (index, experiment) in settings.experiments.iter().enumerate() {
-        match campaign.run_pair((index + 1, count), experiment, observer) {
-            Ok(answer) => answers.push(answer),
-            Err(TrialError::Interrupted) => {
-                let error = anyhow::anyhow!("stopped; everything measured is kept, run again to resume");
-                return (answers, Some(Failure::new(interrupt.exit(), error)));
-            }
-            Err(error) => {
-                let everybodys = !matches!(error, TrialError::ClientTooSlow(_) | TrialError::Lease(_));
-                let exit = exit_of(&error);
-                let what = if matches!(error, TrialError::Lease(_)) {
-                    "not searched"
-                } else {
-                    "given up after trouble that is not the service's answer; everything measured is kept, run again to resume"
-                };
-                let error = anyhow::Error::new(error).context(format!("{}: {what}", experiment.name));
-                let now = Failure::new(exit, error);
-                if everybodys || index + 1 == count {
-                    return (answers, Some(now));
-                }
-                // Told at the end as well, but the other pairs may take days.
-                observer.see(&Event::Note { text: now.told() });
-                failure = Some(now);
-            }
+    .run()?;
+    answers::print(&conducted.answers, &settings.results_dir, args.format)?;
+    match conducted.ended {
+        None => Ok(answers::worst(&conducted.answers)),
+        Some(Ended::Failed(failure)) => Err(failure),
+        Some(Ended::Stopped(why, told)) => {
+            let because = conduct::because(why, &told);
+            let error = anyhow::anyhow!("stopped{because}; everything measured is kept, run again to resume");
+            let exit = match why {
+                Why::Walltime if !interrupt.is_set() => Exit::Terminated,
+                _ => interrupt.exit(),
+            };
+            let error = if told.is_empty() {
+                error
+            } else {
+                error.context(told)
+            };
+            Err(Failure::new(exit, error))
         }
     }
-    (answers, failure)
-}
-
-/// The exit code of trouble that is not the service's answer.
-fn exit_of(error: &TrialError) -> Exit {
-    match error {
-        TrialError::Endpoint(_) => Exit::Unreachable,
-        TrialError::LoadGen(_)
-        | TrialError::Executor(_)
-        | TrialError::Exit { .. }
-        | TrialError::Suspended { .. }
-        | TrialError::ClientTooSlow(_) => Exit::LoadGenerator,
-        TrialError::Store(StoreError::Malformed { .. }) => Exit::Input,
-        TrialError::Store(_) | TrialError::Lease(_) | TrialError::NoTimeLeft(_) | TrialError::Interrupted => {
-            Exit::Unexpected
-        }
-    }
-}
-
-fn unreachable_or_input(error: TargetError) -> Failure {
-    let exit = match error {
-        TargetError::Endpoint(_) => Exit::Unreachable,
-        TargetError::Embedded(_) => Exit::Unexpected,
-        TargetError::Prompts(_) => Exit::Input,
-    };
-    Failure::new(exit, error)
-}
-
-/// Bars on a terminal, plain lines otherwise; `events.jsonl` in any case.
-fn observers(store: &Store) -> std::io::Result<Observers> {
-    let mut all = Observers::default();
-    if std::io::stderr().is_terminal() {
-        all.add(Box::new(Bars::default()));
-    } else {
-        all.add(Box::new(Lines::default()));
-    }
-    all.add(Box::new(JsonLines::append(&store.root().join(layout::EVENTS))?));
-    Ok(all)
 }

@@ -9,6 +9,7 @@
 //!   drive.slurm …    the scripts that were submitted, as sbatch took them
 //!   jobs*.jsonl      journal: intents, ids, refusals, starts, ends; a file a writer
 //!   cancel           its appearance asks every driver to stop
+//!   tags/            the names of its jobs, taken by making a file
 //!   logs/            what Slurm writes for its jobs
 //!   progress/        one file a pair: what its search knows
 //!   main/, task-3/   a seat for each driver: lease, how it ended, its server's files
@@ -192,6 +193,29 @@ impl RunDir {
     /// Where Slurm writes what its jobs print.
     pub fn logs(&self) -> PathBuf {
         self.path.join("logs")
+    }
+
+    /// A name for a new job of this run, unlike any other's: the plan's tag, a letter for its kind and a number. Whoever
+    /// makes the file of that name first has it, on shared file systems too.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn new_tag(&self, tag: &str, kind: &str) -> Result<String, RunError> {
+        let names = self.path.join("tags");
+        fs_err::create_dir_all(&names)?;
+        for number in 1..u32::MAX {
+            let name = format!("{tag}-{kind}{number}");
+            match fs_err::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .open(names.join(&name))
+            {
+                Ok(_) => return Ok(name),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(std::io::Error::other("no number is free").into())
     }
 
     /// A journal for one writer: `None` for the person at the login node, else for example a job's id.

@@ -98,6 +98,21 @@ impl Seat {
         Ok(write_json(&self.path.join("ended.json"), ended)?)
     }
 
+    /// Counts the jobs in a row that ended for the walltime without a new trial, and returns their number.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn count_barren(&self, progressed: bool) -> Result<u32, RunError> {
+        let path = self.path.join("barren");
+        let before: u32 = fs_err::read_to_string(&path)
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .unwrap_or(0);
+        let now = if progressed { 0 } else { before + 1 };
+        fs_err::write(&path, now.to_string())?;
+        Ok(now)
+    }
+
     /// Forgets how it ended, for a resumed run.
     ///
     /// # Errors

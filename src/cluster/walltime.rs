@@ -1,0 +1,106 @@
+//! When the job that we run in ends. Slurm is asked: 22.05 sets no variable for it, and the limit may change on the way.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::executor::slurm::{JobId, Slurm};
+
+/// How long one question may take: the driver waits for the answer before each trial.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Share of the margin that is left when even a running trial is given up.
+const LAST_SHARE: f64 = 1.0 / 3.0;
+
+/// The job's end, as far as Slurm has told it.
+#[derive(Debug)]
+pub struct Walltime {
+    slurm: Slurm,
+    id: JobId,
+    margin: Duration,
+    end: Arc<Mutex<Option<Instant>>>,
+    stop: Arc<AtomicBool>,
+    watcher: Option<JoinHandle<()>>,
+}
+
+impl Walltime {
+    /// The end of job `id`, asked again every `poll`. No trial begins that would end within `margin` of it.
+    pub fn of(id: JobId, margin: Duration, poll: Duration) -> Self {
+        let slurm = Slurm { patience: PATIENCE };
+        let end = Arc::new(Mutex::new(None));
+        let stop = Arc::new(AtomicBool::new(false));
+        let watcher = {
+            let (slurm, id, end, stop) = (slurm.clone(), id.clone(), Arc::clone(&end), Arc::clone(&stop));
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    ask(&slurm, &id, &end);
+                    std::thread::park_timeout(poll);
+                }
+            })
+        };
+        Self {
+            slurm,
+            id,
+            margin,
+            end,
+            stop,
+            watcher: Some(watcher),
+        }
+    }
+
+    /// Time left until the job is ended; `None` while Slurm has never told it, or when there is no limit.
+    pub fn left(&self) -> Option<Duration> {
+        let end = *self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        end.map(|end| end.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether something that takes `needed` still fits. Asks Slurm anew: somebody may have changed the limit.
+    ///
+    /// # Errors
+    /// How much is missing.
+    pub fn fits(&self, needed: Duration) -> Result<(), String> {
+        ask(&self.slurm, &self.id, &self.end);
+        match self.left() {
+            Some(left) if left < needed + self.margin => Err(format!(
+                "job {} ends in {}, a trial with its drain takes {} and WALLTIME_MARGIN is {}",
+                self.id,
+                whole(left),
+                whole(needed),
+                whole(self.margin)
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the end is so near that a running trial is given up, too.
+    pub fn is_over(&self) -> bool {
+        self.left()
+            .is_some_and(|left| left < self.margin.mul_f64(LAST_SHARE))
+    }
+}
+
+impl Drop for Walltime {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(watcher) = self.watcher.take() {
+            watcher.thread().unpark();
+            // It may be waiting for Slurm; nobody waits for it.
+            drop(watcher);
+        }
+    }
+}
+
+/// Learns the end; without an answer the last one stands.
+fn ask(slurm: &Slurm, id: &JobId, end: &Mutex<Option<Instant>>) {
+    let Ok(jobs) = slurm.jobs(std::slice::from_ref(id)) else {
+        return;
+    };
+    let Some(job) = jobs.first() else { return };
+    let known = job.left_s.map(|left| Instant::now() + Duration::from_secs(left));
+    *end.lock().unwrap_or_else(PoisonError::into_inner) = known;
+}
+
+/// A time in whole seconds, as `1h 2m 3s`.
+fn whole(time: Duration) -> humantime::FormattedDuration {
+    humantime::format_duration(Duration::from_secs(time.as_secs()))
+}
