@@ -90,6 +90,12 @@ pub(crate) fn run(args: Args) -> Outcome {
     match conducted.ended {
         None => Ok(answers::worst(&conducted.answers)),
         Some(Ended::Failed(failure)) => Err(failure),
+        Some(Ended::Stopped(Why::Walltime, told)) if conducted.measured == 0 && !told.is_empty() => {
+            // Started again, it would not get further.
+            Err(Failure::input(anyhow::anyhow!(
+                "not one trial fits: {told}; give the job more time, or trials less (DURATION)"
+            )))
+        }
         Some(Ended::Stopped(why, told)) => {
             let because = conduct::because(why, &told);
             let error = anyhow::anyhow!("stopped{because}; everything measured is kept, run again to resume");
