@@ -13,9 +13,11 @@ mod meta;
 mod mix;
 mod process;
 mod report;
+mod resume;
 mod run;
 mod serve;
 mod settings_args;
+mod submit;
 mod trial;
 
 use std::io::Write;
@@ -52,6 +54,8 @@ Exit codes:
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(run::Args),
+    Submit(submit::Args),
+    Resume(resume::Args),
     #[command(hide = true)]
     Drive(drive::Args),
     Trial(trial::Args),
@@ -80,6 +84,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome: Outcome = match cli.verb {
         Verb::Run(args) => run::run(args),
+        Verb::Submit(args) => submit::run(args),
+        Verb::Resume(args) => resume::run(args),
         Verb::Drive(args) => drive::run(args),
         Verb::Trial(args) => trial::run(args),
         Verb::Serve(args) => serve::run(args),
