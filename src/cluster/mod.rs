@@ -7,6 +7,7 @@ mod profile;
 mod scripts;
 mod templates;
 mod walltime;
+pub mod watch;
 
 pub use memory::Memory;
 pub use profile::{DriverShare, Profile, ProfileError, ServerShare, TrialShare};
