@@ -78,7 +78,7 @@ fn a_stopped_cluster_leaves_no_process() {
 #[test]
 fn a_cluster_whose_owner_was_killed_stops_by_itself() {
     let Some(cluster) = Cluster::start() else { return };
-    let mut owner = Command::new("sleep").arg("600").spawn().unwrap();
+    let mut owner = Command::new("sleep").arg("120").spawn().unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/slurm-cluster");
     let output = Command::new(script)
         .arg("start")
