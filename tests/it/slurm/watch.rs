@@ -293,9 +293,10 @@ fn a_controller_that_is_away_is_done_without() {
     assert!(one.run.is_asked_to_stop() && !other.run.is_asked_to_stop());
     cluster.slurm_cluster("ctld-start", &[]);
     cluster.await_state(&job, &["RUNNING"]);
-    // Asked to stop already: it has to be named.
-    let output = cancel(&cluster, results, &[&one.run.name()]);
+    let output = cancel(&cluster, results, &[]);
     assert!(output.status.success(), "{}", stderr(&output));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.ends_with(&format!("cancelled job {job}\n")), "{said}");
     cluster.await_state(&job, &["CANCELLED"]);
     assert_eq!(state(&cluster, &one, results), "cancelled");
 }
