@@ -91,7 +91,12 @@ impl Slurm {
         command
             .args(argv)
             .env_clear()
-            .envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_none_or(environment_is_ours)))
+            .envs(std::env::vars_os().filter(|(name, _)| {
+                name.to_str().is_none_or(|name| {
+                    environment_is_ours(name) && !self.withheld.iter().any(|withheld| withheld == name)
+                })
+            }))
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -286,12 +291,14 @@ mod tests {
     fn a_program_that_hangs_is_no_answer() {
         let slurm = Slurm {
             patience: Duration::from_millis(200),
+            ..Slurm::default()
         };
         let answer = slurm.call("sh", &["-c".to_owned(), "sleep 600 & wait".to_owned()]);
         assert!(matches!(answer, Err(SlurmError::NoAnswer { .. })), "{answer:?}");
         // Nor does one that left something behind hold up its answer.
         let slurm = Slurm {
             patience: Duration::from_secs(5),
+            ..Slurm::default()
         };
         assert!(
             slurm
