@@ -1,5 +1,6 @@
 //! Runs on a real Slurm: `scripts/slurm-cluster`, many tests at once.
 
 mod cluster;
+mod executor;
 mod faults;
 mod harness;
