@@ -43,8 +43,10 @@ fn a_submission_that_timed_out_but_was_accepted_is_found_by_its_name() {
     assert_eq!(end(running).0.unwrap(), Exit::Code(0));
     ground.only(&format!("{PREFIX}1"));
     assert_eq!(log(&ground.folder("one")), "once\n");
-    let notes = ground.notes();
-    assert!(matches!(notes.last(), Some(Note::Found { .. })), "{notes:?}");
+    // The job may have been quicker than the look-up.
+    wait_for("it is found by its name", LIMIT, || {
+        matches!(ground.notes().last(), Some(Note::Found { .. }))
+    });
 }
 
 /// The job that Slurm took without saying so starts after all, and finds that nobody waits for it.

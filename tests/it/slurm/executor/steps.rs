@@ -36,21 +36,38 @@ fn outside_of_a_job_each_command_is_a_small_job() {
 }
 
 #[test]
-fn a_killed_srun_takes_its_command_along() {
+fn the_job_of_an_srun_that_was_killed_is_ended_later() {
     let Some(ground) = Ground::new() else { return };
     let srun = small_jobs(&ground);
     let running = srun.start(&ground.command("one", "sleep 600")).unwrap();
     ground.await_job(&format!("{PREFIX}1"), &["RUNNING"]);
-    // As `Store::sweep` does for a driver that was killed.
+    // So hard that it cannot end its job: what is left in the staging folder names that.
     for pid in running.pids() {
         nix::sys::signal::killpg(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
     }
-    wait_for("the job is over", LIMIT, || {
-        !matches!(
-            ground.only(&format!("{PREFIX}1")).0.as_str(),
-            "RUNNING" | "COMPLETING"
-        )
-    });
+    std::mem::forget(running);
+    assert_eq!(ground.only(&format!("{PREFIX}1")).0, "RUNNING");
+    small_jobs(&ground)
+        .abandon(&ground.folder("one"), &|| false)
+        .unwrap();
+    assert_eq!(ground.only(&format!("{PREFIX}1")).0, "CANCELLED");
+}
+
+/// The driver is killed, srun goes on until the next driver sweeps.
+#[test]
+fn sweeping_ends_what_srun_runs() {
+    let Some(ground) = Ground::new() else { return };
+    let store = mst::store::Store::open(ground.dir.path()).unwrap();
+    let staged = ".staging/8_8/a";
+    let running = small_jobs(&ground)
+        .start(&ground.command(staged, "sleep 600"))
+        .unwrap();
+    ground.await_job(&format!("{PREFIX}1"), &["RUNNING"]);
+    let folder = ground.folder(staged);
+    store.leave_trace(&folder, &running.pids()).unwrap();
+    std::mem::forget(running);
+    store.sweep("8_8").unwrap();
+    ground.await_job(&format!("{PREFIX}1"), &["CANCELLED", "FAILED"]);
 }
 
 /// The driver's part of the next test: this test program runs again within a job.

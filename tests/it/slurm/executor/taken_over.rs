@@ -50,13 +50,13 @@ fn leftovers_are_ended_before_anything_new_begins() {
             .start(&ground.command("runs", "trap '' TERM; sleep 600"))
             .unwrap(),
     );
+    ground.await_job(&format!("{PREFIX}1"), &["RUNNING"]);
     std::mem::forget(
         ground
             .sbatch("#SBATCH --hold")
             .start(&ground.command("waits", "echo loaded"))
             .unwrap(),
     );
-    ground.await_job(&format!("{PREFIX}1"), &["RUNNING"]);
     ground.await_job(&format!("{PREFIX}2"), &["PENDING"]);
     for name in ["runs", "waits"] {
         sbatch.abandon(&ground.folder(name), never).unwrap();
