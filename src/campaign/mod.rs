@@ -1,6 +1,7 @@
 //! Many searches in one run: the pairs and mixes of the settings, one after the other, on one target.
 
 mod files;
+mod home;
 mod loadgen;
 mod outline;
 mod progress;
@@ -8,10 +9,11 @@ mod rules;
 mod target;
 mod trials;
 
+pub use home::{Home, executor};
 pub use loadgen::load_generator;
 pub use outline::{Outline, example_commands, outline};
 pub use progress::ProgressFile;
-pub use rules::{criterion_name, prompt_source, search_name};
+pub use rules::{criterion_name, folder, prompt_source, search_name};
 pub use target::{Target, TargetError};
 pub use trials::Trials;
 

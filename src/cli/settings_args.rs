@@ -102,17 +102,26 @@ impl SettingsArgs {
     /// # Errors
     /// Exit code 3 with everything that is wrong.
     pub(crate) fn load(&self) -> Result<Loaded, Failure> {
+        self.load_with(&[])
+    }
+
+    /// Loads the settings; flags of the verb itself beat all others.
+    ///
+    /// # Errors
+    /// As [`SettingsArgs::load`].
+    pub(crate) fn load_with(&self, own: &[(&str, String)]) -> Result<Loaded, Failure> {
+        let own = own.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
         settings::load(&Sources {
             env_file: self.env_file.clone(),
             environment: environment()?,
-            flags: self.flags(),
+            flags: self.flags().into_iter().chain(own).collect(),
         })
         .map_err(Failure::input)
     }
 }
 
 /// The process environment. A variable of ours that is not UTF-8 is an error, any other is nobody's business.
-fn environment() -> Result<Vec<(String, String)>, Failure> {
+pub(super) fn environment() -> Result<Vec<(String, String)>, Failure> {
     let mut variables = Vec::new();
     for (name, value) in std::env::vars_os() {
         let Ok(name) = name.into_string() else {

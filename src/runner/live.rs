@@ -183,6 +183,7 @@ impl<'a> Live<'a> {
         folder: PathBuf,
     ) -> Result<Trial, TrialError> {
         let measurement = self.setup.loadgen.read(job, &folder)?;
+        self.setup.service.vouch().map_err(TrialError::Endpoint)?;
         self.check_endpoint(&measurement)?;
         if let Some(why) = &measurement.client.void {
             return Err(TrialError::ClientTooSlow(why.clone()));

@@ -137,6 +137,13 @@ pub trait Service {
         false
     }
 
+    /// Whether it was well all the time since it was ready, so that what was measured is its answer; asked after every
+    /// trial.
+    ///
+    /// # Errors
+    /// What came between.
+    fn vouch(&self) -> Result<(), String>;
+
     /// Whether it answers; asked when a trial looks as if it did not.
     ///
     /// # Errors
