@@ -1,5 +1,6 @@
 //! Commands as jobs and steps of a real Slurm.
 
+mod drivers;
 mod ends;
 mod outages;
 mod steps;
