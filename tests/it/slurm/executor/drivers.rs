@@ -8,7 +8,7 @@ use crate::support::{Workspace, kill, read_json, stderr, walk};
 
 fn workspace(server: &Server, executor: &str) -> Workspace {
     Workspace::scripted(&format!(
-        "URL={}\nEXECUTOR={executor}\nPOLL_INTERVAL=1s",
+        "URL={}\nEXECUTOR={executor}\nPOLL_INTERVAL=1s\nITERATION_COOLDOWN_SECONDS=0",
         server.url
     ))
 }
