@@ -1,6 +1,7 @@
 //! Runs on a real Slurm: `scripts/slurm-cluster`, many tests at once.
 
 mod cluster;
+mod executor;
 mod faults;
 mod harness;
 mod watch;
