@@ -16,6 +16,9 @@ const STOP: &str = "server-stop";
 /// Version of the files.
 pub(super) const SCHEMA: u32 = 1;
 
+/// Environment variable of a server that holds the token of its order, by which its stray processes are found.
+pub(super) const TOKEN_VARIABLE: &str = "MST_SERVER_TOKEN";
+
 /// What the wrapper is to start. It holds no secret: a key reaches the server by its environment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::ServerError;
 use super::files::{Folder, Phase, Status};
 use super::launch::{Launched, Standing};
-use super::model::Inner;
+use super::life::Inner;
 use crate::endpoint::EndpointError;
 use crate::store::host_name;
 
