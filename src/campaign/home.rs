@@ -1,9 +1,19 @@
-//! Where a model server that belongs to a run is at home, and how it gets to its place.
+//! Where a driver is at home that starts something elsewhere: its run, its seat, and the scripts of its jobs.
 
+use std::time::Duration;
+
+use crate::cluster::{Scripts, ServerContext, TrialContext};
+use crate::executor::Executor;
+use crate::executor::local::Local;
+use crate::executor::sbatch::{Sbatch, TrialScript};
 use crate::executor::slurm::Slurm;
-use crate::server::{JobLauncher, Launcher, ServerError, Start};
+use crate::executor::srun::Srun;
+use crate::server::{JobLauncher, JobScript, Launcher, ServerError, Start};
 use crate::settings::{ExecutorChoice, Place, ServerSettings, Settings};
-use crate::store::runs::{RunDir, Seat};
+use crate::store::runs::{RunDir, RunError, Seat};
+
+/// Time that a trial's job is given beside the load and its drain: to start, and to write what it measured.
+const SPARE: Duration = Duration::from_mins(10);
 
 /// The run and the seat of a driver that holds its lease.
 pub struct Home<'a> {
@@ -11,6 +21,51 @@ pub struct Home<'a> {
     pub run: &'a RunDir,
     /// The driver's seat.
     pub seat: &'a Seat,
+    /// The scripts of its jobs.
+    pub scripts: &'a Scripts,
+    /// The name of its journal.
+    pub writer: &'a str,
+}
+
+/// Where load generators run.
+///
+/// # Errors
+/// When the run's folder cannot be written.
+pub fn executor(settings: &Settings, home: Option<&Home<'_>>) -> Result<Box<dyn Executor>, RunError> {
+    let cluster = &settings.cluster;
+    let (Some(home), ExecutorChoice::Srun | ExecutorChoice::Sbatch) = (home, cluster.executor) else {
+        return Ok(Box::new(Local));
+    };
+    // Unlike the names of any other driver's trials, also of one that Slurm has given up and that lives on.
+    let prefix = format!("{}.", home.run.new_tag(&home.run.plan()?.tag, "t")?);
+    let limit = settings.duration + settings.drain + SPARE;
+    let slurm = Slurm::default();
+    if cluster.executor == ExecutorChoice::Srun {
+        let options = if std::env::var_os("SLURM_JOB_ID").is_some() {
+            home.scripts.trial_step()
+        } else {
+            home.scripts
+                .trial_alone(cluster.node_list.as_deref(), Some(limit))
+        };
+        return Ok(Box::new(Srun::new(slurm, options, &prefix, cluster.poll)));
+    }
+    let scripts = home.scripts.clone();
+    let node_list = cluster.node_list.clone();
+    let render = move |trial: &TrialScript| {
+        let context = TrialContext {
+            argv: trial.argv.clone(),
+            env_file: Some(trial.env_file.clone()),
+            cwd: trial.cwd.clone(),
+            log: trial.log.clone(),
+            done_file: trial.done_file.clone(),
+            walltime: Some(limit),
+            node_list: node_list.clone(),
+        };
+        scripts.trial(&context).map_err(|error| error.to_string())
+    };
+    let render = Box::new(render);
+    let executor = Sbatch::new(slurm, home.run, Some(home.writer), &prefix, cluster.poll, render)?;
+    Ok(Box::new(executor))
 }
 
 /// How the server is started.
@@ -22,17 +77,26 @@ pub(super) fn start<'a>(
     let plan = home.run.plan()?;
     let launcher = match server.place {
         Place::Child => Launcher::child(),
-        place @ (Place::Step | Place::Node | Place::Group) => Launcher::step(step(place)),
+        place @ (Place::Step | Place::Node | Place::Group) => Launcher::step(home.scripts.server_step(place)),
         Place::Job => {
-            let seat = home.seat.path().file_name().map(|n| n.to_string_lossy());
+            let scripts = home.scripts.clone();
+            let cluster = settings.cluster.clone();
+            let script = move |job: &JobScript| {
+                let context = ServerContext {
+                    argv: job.argv.clone(),
+                    cwd: job.cwd.clone(),
+                    log: job.log.clone(),
+                    walltime: cluster.walltime,
+                    node_list: cluster.node_list.clone(),
+                };
+                scripts.server(&context).map_err(|error| error.to_string())
+            };
             Launcher::job(JobLauncher {
                 slurm: Slurm::default(),
-                journal: home
-                    .run
-                    .journal(Some(&format!("server-{}", seat.unwrap_or_default()))),
+                journal: home.run.journal(Some(home.writer)),
                 run: home.run.clone(),
                 tag: plan.tag,
-                script: Box::new(|_| Err("there are no templates".to_owned())),
+                script: Box::new(script),
                 poll: settings.cluster.poll,
                 patience: settings.cluster.poll * 4,
             })
@@ -43,21 +107,10 @@ pub(super) fn start<'a>(
         settings: server,
         seat: home.seat.path(),
         program: plan.program,
-        prefix: Vec::new(),
+        prefix: home.scripts.profile.container.clone(),
         key: settings.api_key.clone(),
         key_file: Some(home.run.key_file()).filter(|file| file.is_file()),
         launcher,
         local: only_here,
     })
-}
-
-/// Options of `srun` for a server's step.
-fn step(place: Place) -> Vec<String> {
-    let mut options = vec!["--overlap", "--nodes=1", "--ntasks=1", "--export=ALL"];
-    match place {
-        Place::Node => options.push("--relative=1"),
-        Place::Group => options.push("--het-group=1"),
-        Place::Child | Place::Step | Place::Job => {}
-    }
-    options.into_iter().map(str::to_owned).collect()
 }

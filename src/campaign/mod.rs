@@ -9,7 +9,7 @@ mod rules;
 mod target;
 mod trials;
 
-pub use home::Home;
+pub use home::{Home, executor};
 pub use loadgen::load_generator;
 pub use outline::{Outline, example_commands, outline};
 pub use progress::ProgressFile;

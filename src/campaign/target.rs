@@ -307,6 +307,10 @@ impl Service for Target {
         self.server.as_ref().map_or(Ok(()), ModelServer::vouch)
     }
 
+    fn outlives_drivers(&self) -> bool {
+        self.embedded.is_none()
+    }
+
     fn alive(&self) -> Result<(), String> {
         if let Some(server) = &self.server {
             return server.alive();

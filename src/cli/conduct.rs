@@ -37,7 +37,7 @@ pub(super) struct Conduct<'a> {
     /// The job that this is, where it is one.
     pub(super) job: Option<String>,
     /// Where a model server is at home that belongs to the run.
-    pub(super) home: Option<Home<'a>>,
+    pub(super) home: Option<&'a Home<'a>>,
     /// What sees the events beside the terminal and `events.jsonl`.
     pub(super) observer: Option<Box<dyn Observer>>,
     /// Whether a trial that takes so many seconds still fits before the job's end.
@@ -85,7 +85,7 @@ impl Conduct<'_> {
                 text: text.to_owned(),
             });
         };
-        let target = match Target::open(settings, self.home.as_ref(), &interrupted, &mut note) {
+        let target = match Target::open(settings, self.home, &interrupted, &mut note) {
             Ok(target) => target,
             Err(TargetError::Server(ServerError::Interrupted)) => {
                 return Ok(Conducted {
@@ -230,6 +230,7 @@ fn stopped(error: &TrialError, halt: &Halt<'_>) -> Option<Ended> {
 fn exit_of(error: &TrialError) -> Exit {
     match error {
         TrialError::Endpoint(_) => Exit::Unreachable,
+        TrialError::Executor(error) if error.is_batch_systems() => Exit::BatchSystem,
         TrialError::LoadGen(_)
         | TrialError::Executor(_)
         | TrialError::Exit { .. }

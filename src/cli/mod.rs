@@ -2,6 +2,7 @@
 
 #![allow(clippy::doc_markdown, reason = "the help shows doc comments as they stand")]
 
+mod cancel;
 mod conduct;
 mod config;
 mod drive;
@@ -10,13 +11,17 @@ pub mod exit;
 mod halt;
 mod host;
 mod interrupt;
+mod list;
+mod logs;
 mod meta;
 mod mix;
 mod process;
 mod report;
 mod run;
+mod runs_args;
 mod serve;
 mod settings_args;
+mod status;
 mod trial;
 
 use std::io::Write;
@@ -53,6 +58,10 @@ Exit codes:
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(run::Args),
+    Status(status::Args),
+    List(list::Args),
+    Logs(logs::Args),
+    Cancel(cancel::Args),
     #[command(hide = true)]
     Drive(drive::Args),
     #[command(hide = true)]
@@ -83,6 +92,10 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome: Outcome = match cli.verb {
         Verb::Run(args) => run::run(args),
+        Verb::Status(args) => status::run(args),
+        Verb::List(args) => list::run(args),
+        Verb::Logs(args) => logs::run(args),
+        Verb::Cancel(args) => cancel::run(args),
         Verb::Drive(args) => drive::run(args),
         Verb::Host(args) => host::run(args),
         Verb::Trial(args) => trial::run(args),

@@ -1,6 +1,16 @@
 //! How a run is laid out on a Slurm cluster: what the cluster is like, the scripts of its jobs, and what its state means
 //! to people.
 
+mod memory;
+mod parts;
+mod profile;
+mod scripts;
+mod templates;
 mod walltime;
+pub mod watch;
 
+pub use memory::Memory;
+pub use profile::{DriverShare, Profile, ProfileError, ServerShare, TrialShare};
+pub use scripts::{DriveContext, ReportContext, Scripts, ScriptsError, ServerContext, TrialContext};
+pub use templates::{SCRIPTS, Script, TemplateError, Templates, quote};
 pub use walltime::Walltime;

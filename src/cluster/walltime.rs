@@ -26,7 +26,10 @@ pub struct Walltime {
 impl Walltime {
     /// The end of job `id`, asked again every `poll`. No trial begins that would end within `margin` of it.
     pub fn of(id: JobId, margin: Duration, poll: Duration) -> Self {
-        let slurm = Slurm { patience: PATIENCE };
+        let slurm = Slurm {
+            patience: PATIENCE,
+            ..Slurm::default()
+        };
         let end = Arc::new(Mutex::new(None));
         let stop = Arc::new(AtomicBool::new(false));
         let watcher = {

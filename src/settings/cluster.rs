@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::build::Reader;
 use super::values::{self, one_of};
+use crate::executor::slurm::time::parse_limit;
 
 /// A model server that belongs to the run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,6 +131,15 @@ fn path(text: &str) -> Result<String, String> {
     }
 }
 
+/// A duration, or a time limit as Slurm writes it.
+fn walltime(text: &str) -> Result<Duration, String> {
+    if text.contains([':', '-']) {
+        parse_limit(text)
+    } else {
+        values::positive_duration(text)
+    }
+}
+
 /// Slurm.
 pub(super) fn cluster(r: &mut Reader<'_>) -> ClusterSettings {
     ClusterSettings {
@@ -142,7 +152,7 @@ pub(super) fn cluster(r: &mut Reader<'_>) -> ClusterSettings {
             one_of(&executors, text)
         }),
         profile: r.existing_file("CLUSTER_PROFILE"),
-        walltime: r.optional("WALLTIME", values::positive_duration),
+        walltime: r.optional("WALLTIME", walltime),
         margin: r.duration("WALLTIME_MARGIN"),
         node_list: r.optional("NODE_LIST", |text| {
             if text.contains(char::is_whitespace) {

@@ -31,6 +31,8 @@ pub struct Loaded {
     pub notes: Vec<String>,
     /// Unknown keys.
     pub warnings: Vec<String>,
+    /// Values as they were chosen, without the secret ones.
+    raw: BTreeMap<&'static str, String>,
 }
 
 /// A value and where it came from.
@@ -53,9 +55,19 @@ const DEFAULT_FILE: &str = ".env";
 /// All mistakes at once, each with its place and its remedy.
 pub fn load(sources: &Sources) -> Result<Loaded, SettingsErrors> {
     let (env_file, text) = read_file(sources.env_file.as_deref())?;
+    let sources = Sources {
+        env_file,
+        ..sources.clone()
+    };
+    load_text(&sources, &text)
+}
+
+/// As [`load`], from the text of the file; its path is for messages.
+pub(super) fn load_text(sources: &Sources, text: &[u8]) -> Result<Loaded, SettingsErrors> {
+    let env_file = sources.env_file.clone();
     let mut layers = Layers::default();
     if let Some(path) = &env_file {
-        layers.add_file(path, &text);
+        layers.add_file(path, text);
     }
     layers.add_environment(&sources.environment);
     layers.add_flags(&sources.flags);
@@ -65,6 +77,11 @@ pub fn load(sources: &Sources) -> Result<Loaded, SettingsErrors> {
     if !layers.errors.is_empty() {
         return Err(SettingsErrors::sorted(layers.errors, layers.warnings));
     }
+    let raw = KEYS
+        .iter()
+        .filter(|key| !key.secret)
+        .map(|key| (key.name, chosen[key.name].value.clone()))
+        .collect();
     let provenance = KEYS
         .iter()
         .filter_map(|key| chosen.remove(key.name).map(|c| (key, c)))
@@ -83,7 +100,28 @@ pub fn load(sources: &Sources) -> Result<Loaded, SettingsErrors> {
         env_file,
         notes: layers.notes,
         warnings: layers.warnings,
+        raw,
     })
+}
+
+/// The results root alone, for verbs that only look: whatever else is wrong does not matter to them.
+///
+/// # Errors
+/// When a named file cannot be read.
+pub fn results_dir(sources: &Sources) -> Result<PathBuf, SettingsErrors> {
+    let (env_file, text) = read_file(sources.env_file.as_deref())?;
+    let mut layers = Layers::default();
+    if let Some(path) = &env_file {
+        layers.add_file(path, &text);
+    }
+    layers.add_environment(&sources.environment);
+    layers.add_flags(&sources.flags);
+    let profile = layers.profile();
+    let mut chosen = layers.choose(profile);
+    Ok(chosen
+        .remove("RESULTS_DIR")
+        .map(|c| PathBuf::from(c.value))
+        .unwrap_or_default())
 }
 
 /// The file's path and content. A named file must be there; the default one need not.
@@ -113,6 +151,17 @@ fn read_file(named: Option<&Path>) -> Result<(Option<PathBuf>, Vec<u8>), Setting
 }
 
 impl Loaded {
+    /// The value of a key as it was chosen, the default where it was not set; empty for secrets.
+    pub(super) fn raw(&self, name: &str) -> &str {
+        self.raw.get(name).map_or("", String::as_str)
+    }
+
+    /// Whether a mix that is searched was written as `TOKENS_LIST` with `ADDITIVE`, not as `WORKLOAD_MIXES`.
+    pub(super) fn lists_are_additive(&self) -> bool {
+        let rank = |name: &str| self.provenance[name].origin.rank();
+        self.raw("WORKLOAD_MIXES").is_empty() || rank("WORKLOAD_MIXES") < rank("TOKENS_LIST")
+    }
+
     /// The profile and why it was taken, for the start of a run.
     pub fn profile_line(&self) -> String {
         match self.settings.profile {

@@ -8,6 +8,7 @@ mod dotenv;
 mod example;
 mod experiments;
 mod external;
+mod frozen;
 mod keys;
 mod layers;
 mod load;
@@ -20,8 +21,9 @@ mod values;
 
 pub use cluster::{ClusterSettings, ExecutorChoice, Place, Reset, ServerSettings};
 pub use example::{documented, example};
+pub use frozen::{FreezeError, KEY_VARIABLE, frozen};
 pub use keys::{Group, KEYS, Key, find as find_key};
-pub use load::{Entry, Loaded, Sources, load};
+pub use load::{Entry, Loaded, Sources, load, results_dir};
 pub use mixes::{mix_name, mix_text};
 pub use problem::{Origin, SettingsError, SettingsErrors};
 pub use shares::{MixPlan, plan_mix};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use mst::settings::{self, Evaluation, KEYS, Loaded, Origin, Profile, Sources, StopRule, load};
 
-use crate::support::{golden, mst};
+use crate::support::{compare, golden, mst};
 
 /// Settings from a file's text, an environment and flags.
 fn sources(
@@ -303,19 +303,6 @@ fn the_example_names_every_key_and_parses_to_the_defaults_of_each_profile() {
             "{name}"
         );
     }
-}
-
-/// Compares with a file of the repository, or writes it where `UPDATE_GOLDEN` is set.
-fn compare(path: &Path, text: &str) {
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(path, text).expect("the repository can be written");
-    }
-    let there = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(
-        there == text,
-        "{} is not what the program makes; UPDATE_GOLDEN=1 writes it\n{text}",
-        path.display()
-    );
 }
 
 #[test]

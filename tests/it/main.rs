@@ -16,4 +16,5 @@ mod report;
 mod run;
 mod search;
 mod serve;
+mod slurm;
 mod support;

@@ -1,16 +1,23 @@
 //! The folder of a run that somebody started by hand, where something of it lives outside this process.
 
-use crate::campaign;
-use crate::settings::Settings;
-use crate::store::runs::{Mode, Plan, RunDir, RunError, Seat};
+use super::answers;
+use crate::campaign::{self, Home, ProgressFile};
+use crate::cli::conduct::{self, Conducted, Ended};
+use crate::cli::exit::{Exit, Failure};
+use crate::cluster::{Scripts, ScriptsError};
+use crate::report::Observer;
+use crate::settings::{ExecutorChoice, Settings};
+use crate::store::runs::{self, Mode, Outcome, Plan, RunDir, RunError, Seat};
 use crate::store::{Lease, LeaseError, Store, StoreError};
 
 /// A run, and the only seat in it, which is ours.
 pub(super) struct Login {
     pub(super) run: RunDir,
-    pub(super) seat: Seat,
+    seat: Seat,
+    scripts: Scripts,
+    longest_s: f64,
     // Given back last, when the server is gone.
-    _lease: Lease,
+    pub(super) lease: Lease,
 }
 
 /// Why there is none.
@@ -23,12 +30,20 @@ pub(super) enum LoginError {
     #[error(transparent)]
     Lease(#[from] LeaseError),
     #[error(transparent)]
+    Scripts(#[from] ScriptsError),
+    #[error(transparent)]
     Io(#[from] std::io::Error),
 }
 
 impl Login {
-    /// Makes the folder.
-    pub(super) fn begin(settings: &Settings) -> Result<Self, LoginError> {
+    /// Makes the folder, where a server or trials of the run live outside this process.
+    pub(super) fn begin_if_needed(settings: &Settings) -> Result<Option<Self>, LoginError> {
+        let elsewhere = settings.server.is_some() || settings.cluster.executor != ExecutorChoice::Local;
+        elsewhere.then(|| Self::begin(settings)).transpose()
+    }
+
+    fn begin(settings: &Settings) -> Result<Self, LoginError> {
+        let scripts = Scripts::from_dir(&std::env::current_dir()?, &settings.cluster)?;
         let store = Store::open(&settings.results_dir)?;
         let run = RunDir::create(store.root())?;
         let now = chrono::Utc::now();
@@ -63,7 +78,56 @@ impl Login {
         Ok(Self {
             run,
             seat,
-            _lease: lease,
+            scripts,
+            longest_s: trial.as_secs_f64(),
+            lease,
+        })
+    }
+
+    /// What is started elsewhere needs to know this.
+    pub(super) fn home(&self) -> Home<'_> {
+        Home {
+            run: &self.run,
+            seat: &self.seat,
+            scripts: &self.scripts,
+            writer: "login",
+        }
+    }
+
+    /// Shows `mst status` what the searches know.
+    pub(super) fn progress(&self) -> Box<dyn Observer> {
+        Box::new(ProgressFile::new(self.run.clone(), self.longest_s))
+    }
+
+    /// Writes how it went; a driver that was stopped leaves nothing, and is started again by hand.
+    pub(super) fn end(&self, conducted: &Result<Conducted, Failure>) -> Result<(), RunError> {
+        let (outcome, exit, why) = match conducted {
+            Ok(Conducted {
+                answers, ended: None, ..
+            }) => {
+                let exit = answers::worst(answers);
+                (Outcome::Done, exit, answers::in_words(exit).to_owned())
+            }
+            Ok(Conducted {
+                ended: Some(Ended::Failed(failure)),
+                ..
+            })
+            | Err(failure) => (Outcome::Failed, failure.exit, failure.told()),
+            Ok(Conducted {
+                ended: Some(Ended::Stopped(why, _)),
+                ..
+            }) => (
+                Outcome::Cancelled,
+                Exit::Terminated,
+                format!("stopped{}", conduct::because(*why, "")),
+            ),
+        };
+        self.seat.end(&runs::Ended {
+            outcome,
+            exit: exit as u8,
+            why,
+            at: chrono::Utc::now(),
+            job: None,
         })
     }
 }

@@ -4,14 +4,15 @@ mod call;
 mod query;
 pub mod state;
 mod submit;
+pub mod time;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub use call::environment_is_ours;
 pub use query::{Job, JobId};
 pub use state::{Phase, State};
-pub use submit::{Submission, SubmitError, submit};
+pub use submit::{Submission, SubmitError, look_up, submit, submit_unless, verify};
 
 /// Why Slurm did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +33,14 @@ pub enum SlurmError {
         /// Its first error line.
         line: String,
     },
+    /// It said no for now: too many jobs are submitted already.
+    #[error("{program} refused for now: {line}; try again later, when some of your jobs have ended")]
+    ForNow {
+        /// The program.
+        program: String,
+        /// Its first error line.
+        line: String,
+    },
     /// It did not answer, or could not reach its controller: nothing is known.
     #[error("{program} did not answer: {why}")]
     NoAnswer {
@@ -47,12 +56,15 @@ pub enum SlurmError {
 pub struct Slurm {
     /// How long a command may take.
     pub patience: Duration,
+    /// Variables of its commands beside those of this process: another `SLURM_CONF`, another `PATH`.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Default for Slurm {
     fn default() -> Self {
         Self {
             patience: Duration::from_secs(30),
+            environment: Vec::new(),
         }
     }
 }
@@ -85,7 +97,7 @@ impl Slurm {
         argv.push(batch.script.display().to_string());
         argv.extend(batch.arguments.iter().cloned());
         let said = self.call("sbatch", &argv)?;
-        JobId::parse(&said.stdout)
+        JobId::submitted(&said.stdout)
             .ok_or_else(|| Self::no_answer("sbatch", format!("it printed `{}`", said.stdout.trim())))
     }
 
@@ -108,7 +120,7 @@ impl Slurm {
     /// When it does not answer.
     pub fn mine(&self) -> Result<Vec<Job>, SlurmError> {
         let argv = ["-h", "--me", "-t", "all", "-o", query::FORMAT].map(str::to_owned);
-        Ok(query::parse(&self.call("squeue", &argv)?.stdout))
+        Ok(Job::parse_all(&self.call("squeue", &argv)?.stdout))
     }
 
     /// The jobs of these names, finished ones too: one `squeue`.
@@ -117,7 +129,58 @@ impl Slurm {
     /// When it does not answer.
     pub fn named(&self, names: &[String]) -> Result<Vec<Job>, SlurmError> {
         let argv = ["-h", "-t", "all", "-n", &names.join(","), "-o", query::FORMAT].map(str::to_owned);
-        Ok(query::parse(&self.call("squeue", &argv)?.stdout))
+        let mut jobs = Job::parse_all(&self.call("squeue", &argv)?.stdout);
+        jobs.retain(|job| names.iter().any(|name| job.is_named(name)));
+        Ok(jobs)
+    }
+
+    /// Ids and states of the jobs of this name, by the accounting, which may be absent, and lags behind the controller.
+    ///
+    /// # Errors
+    /// When there is no accounting, or it does not answer.
+    pub fn accounted(&self, name: &str) -> Result<Vec<(JobId, State)>, SlurmError> {
+        let options = ["-n", "-P", "-X", "-S", "now-30days", "-o", query::ACCOUNT_FORMAT];
+        let mut argv = options.map(str::to_owned).to_vec();
+        argv.push(format!("--name={name}"));
+        Ok(query::accounted(&self.call("sacct", &argv)?.stdout, name))
+    }
+
+    /// The steps of this name that run within a job.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn steps(&self, job: &JobId, name: &str) -> Result<Vec<JobId>, SlurmError> {
+        let argv = ["-s", "-h", "-j", job.as_str(), "-o", "%i|%j"].map(str::to_owned);
+        match self.call("squeue", &argv) {
+            Ok(said) => Ok(query::steps(&said.stdout, name)),
+            Err(SlurmError::Refused { line, .. }) if line.contains("Invalid job id") => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// When a running job ends at the latest; `None` when it has no limit, does not run, or is not known. Told from the
+    /// seconds that are left, which no time zone can distort. The limit of a running job can be changed: ask again.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn deadline(&self, id: &JobId) -> Result<Option<SystemTime>, SlurmError> {
+        let jobs = self.jobs(std::slice::from_ref(id))?;
+        let running = jobs.iter().find(|job| job.state.phase() == Phase::Running);
+        let left = running.and_then(|job| job.left_s);
+        Ok(left.and_then(|s| SystemTime::now().checked_add(Duration::from_secs(s))))
+    }
+
+    /// Whether a controller answers.
+    ///
+    /// # Errors
+    /// When none does.
+    pub fn ping(&self) -> Result<(), SlurmError> {
+        match self.call("scontrol", &["ping".to_owned()]) {
+            Ok(_) => Ok(()),
+            // Status 1, with "Slurmctld(primary) at … is DOWN".
+            Err(SlurmError::Refused { program, line, .. }) => Err(Self::no_answer(&program, line)),
+            Err(error) => Err(error),
+        }
     }
 
     /// The jobs of these ids; those that the controller no longer knows are missing.
@@ -125,10 +188,14 @@ impl Slurm {
     /// # Errors
     /// When it does not answer.
     pub fn jobs(&self, ids: &[JobId]) -> Result<Vec<Job>, SlurmError> {
+        if ids.is_empty() {
+            // Without a list, squeue names every job there is.
+            return Ok(Vec::new());
+        }
         let list: Vec<&str> = ids.iter().map(JobId::as_str).collect();
         let argv = ["-h", "-t", "all", "-j", &list.join(","), "-o", query::FORMAT].map(str::to_owned);
         match self.call("squeue", &argv) {
-            Ok(said) => Ok(query::parse(&said.stdout)),
+            Ok(said) => Ok(Job::parse_all(&said.stdout)),
             // A single id that is unknown is an error to squeue, several are dropped silently.
             Err(SlurmError::Refused { line, .. }) if line.contains("Invalid job id") => Ok(Vec::new()),
             Err(error) => Err(error),
@@ -145,6 +212,14 @@ impl Slurm {
         }
         let argv: Vec<String> = ids.iter().map(|id| id.as_str().to_owned()).collect();
         self.call("scancel", &argv).map(|_| ())
+    }
+
+    /// Cancels the jobs of this name: an id may have been given to somebody else's job by a controller that crashed.
+    ///
+    /// # Errors
+    /// When it refuses or does not answer.
+    pub fn cancel_named(&self, name: &str) -> Result<(), SlurmError> {
+        self.call("scancel", &[format!("--name={name}")]).map(|_| ())
     }
 
     /// Puts a running job back into the queue under its id.

@@ -23,6 +23,12 @@ impl JobId {
         (begins_well && is_clean).then(|| Self(id.to_owned()))
     }
 
+    /// The id that `sbatch --parsable` printed. Sites put lines of their own around it: the last line that is an id counts.
+    pub(super) fn submitted(stdout: &str) -> Option<Self> {
+        let is_plain = |id: &Self| id.0.bytes().all(|b| b.is_ascii_digit());
+        stdout.lines().rev().filter_map(Self::parse).find(is_plain)
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -60,8 +66,44 @@ pub struct Job {
     pub name: String,
 }
 
-/// Reads the rows; what is not a row is left out.
-pub(super) fn parse(text: &str) -> Vec<Job> {
+impl Job {
+    /// Reads what squeue prints; what is not a row is left out.
+    pub fn parse_all(text: &str) -> Vec<Self> {
+        text.lines().filter_map(row).collect()
+    }
+
+    /// Whether it has this name. Columns that a newer or a changed `squeue` adds end up behind it.
+    pub fn is_named(&self, name: &str) -> bool {
+        self.name == name
+            || self
+                .name
+                .strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with('|'))
+    }
+}
+
+/// Columns of `sacct`, the name last.
+pub(super) const ACCOUNT_FORMAT: &str = "JobID,State,JobName";
+
+/// Ids and states of the jobs of a name, from rows of `sacct`; of an array's tasks the array's id.
+pub(super) fn accounted(text: &str, name: &str) -> Vec<(JobId, State)> {
+    let row = |line: &str| {
+        let mut fields = line.splitn(3, '|').map(str::trim);
+        let id = fields.next()?;
+        let id = JobId::parse(id.split(['_', '+', '.']).next()?)?;
+        let state = State::parse(fields.next()?);
+        let named = fields.next()?;
+        (named == name || named.strip_prefix(name)?.starts_with('|')).then_some((id, state))
+    };
+    text.lines().filter_map(row).collect()
+}
+
+/// Ids of the steps of a name, from rows `id|name`.
+pub(super) fn steps(text: &str, name: &str) -> Vec<JobId> {
+    let row = |line: &str| {
+        let (id, named) = line.trim().split_once('|')?;
+        (named == name).then(|| JobId::parse(id)).flatten()
+    };
     text.lines().filter_map(row).collect()
 }
 
@@ -92,8 +134,12 @@ fn row(line: &str) -> Option<Job> {
     })
 }
 
-/// `1-02:03:04`, `02:03:04`, `03:04` in seconds.
+/// `1-02:03:04`, `02:03:04`, `03:04` in seconds; a job beyond its limit has none left. `UNLIMITED` and `NOT_SET` say
+/// nothing.
 fn seconds(text: &str) -> Option<u64> {
+    if text == "INVALID" {
+        return Some(0);
+    }
     let (days, clock) = match text.split_once('-') {
         Some((days, clock)) => (days.parse::<u64>().ok()?, clock),
         None => (0, text),
@@ -103,4 +149,69 @@ fn seconds(text: &str) -> Option<u64> {
         total = total * 60 + part.parse::<u64>().ok()?;
     }
     Some(days * 86_400 + total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As Slurm 22.05 printed them, and lines that others add.
+    const ROWS: &str = "\
+2_[2-5%2]|2|2-5%2|PENDING||10:00|N/A|N/A|JobArrayTaskLimit|mst-x-2
+3|3|N/A|PENDING||10:00|N/A|N/A|PartitionNodeLimit|mst-x-3
+1|1|N/A|RUNNING|n1|9:59|2026-11-22T19:52:17|2026-11-22T19:42:17|None|mst-x-1
+2_0|2|0|COMPLETING|n[1-3,7]|1-00:09:59|2026-11-22T19:52:17|2026-11-22T19:42:17|None|mst-x-2
+slurm_load_jobs: some warning of a site
+14+0|14|N/A|RUNNING|n1|INVALID|2026-11-22T19:52:17|2026-11-22T19:42:17|None|a name | with = bars
+7|7|N/A|WARPED|n1|UNLIMITED|N/A|2026-11-22T19:42:17|None|mst-x-7|a column more
+";
+
+    #[test]
+    fn rows_of_every_shape_are_read() {
+        let jobs = Job::parse_all(ROWS);
+        assert_eq!(jobs.len(), 6);
+        let waiting = &jobs[0];
+        assert_eq!((waiting.id.as_str(), waiting.array.as_str()), ("2_[2-5%2]", "2"));
+        assert_eq!((waiting.task, waiting.end.as_deref()), (None, None));
+        assert_eq!(waiting.reason, "JobArrayTaskLimit");
+        assert_eq!(jobs[2].left_s, Some(599));
+        let task = &jobs[3];
+        assert_eq!((task.task, task.left_s), (Some(0), Some(86_400 + 599)));
+        assert!(task.state.is_alive());
+        assert_eq!(task.nodes, "n[1-3,7]");
+        assert_eq!(
+            (jobs[4].name.as_str(), jobs[4].left_s),
+            ("a name | with = bars", Some(0))
+        );
+        let odd = &jobs[5];
+        assert!(odd.is_named("mst-x-7") && !odd.is_named("mst-x"));
+        assert!(odd.state.is_alive());
+        assert_eq!(odd.left_s, None);
+    }
+
+    #[test]
+    fn an_id_is_found_in_what_sbatch_printed() {
+        for (text, id) in [
+            ("17\n", Some("17")),
+            ("17;dev\n", Some("17")),
+            ("Welcome!\n\n17\n", Some("17")),
+            ("17\nYour quota: 3 of 9\n", Some("17")),
+            ("Submitted batch job 17\n", None),
+            ("", None),
+        ] {
+            assert_eq!(JobId::submitted(text).as_ref().map(JobId::as_str), id, "{text}");
+        }
+    }
+
+    #[test]
+    fn accounting_and_steps_are_read_by_name() {
+        let rows = "34|CANCELLED by 0|mst-x-1\n35_2|RUNNING|mst-x-2\n36|FAILED|mst-x-10\n";
+        let found = accounted(rows, "mst-x-2");
+        assert_eq!(found, [(JobId("35".to_owned()), State::parse("RUNNING"))]);
+        assert_eq!(accounted(rows, "mst-x-1").len(), 1);
+        assert_eq!(
+            steps("8.0|mst-step\n8.batch|batch\n", "mst-step"),
+            [JobId("8.0".to_owned())]
+        );
+    }
 }

@@ -40,15 +40,15 @@ impl State {
     /// What it means.
     pub fn phase(&self) -> Phase {
         match self.0.as_str() {
-            "PENDING" | "CONFIGURING" | "REQUEUED" | "REQUEUE_HOLD" | "REQUEUE_FED" | "SPECIAL_EXIT" => {
-                Phase::Waiting
-            }
+            "PENDING" | "CONFIGURING" | "REQUEUED" | "REQUEUE_HOLD" | "REQUEUE_FED" | "SPECIAL_EXIT"
+            | "RESV_DEL_HOLD" => Phase::Waiting,
+            // What a job that is COMPLETING left may still be running.
             "RUNNING" | "COMPLETING" | "SUSPENDED" | "STOPPED" | "SIGNALING" | "RESIZING" | "STAGE_OUT" => {
                 Phase::Running
             }
             "COMPLETED" => Phase::Done,
             "FAILED" | "CANCELLED" | "TIMEOUT" | "OUT_OF_MEMORY" | "DEADLINE" => Phase::Failed,
-            "NODE_FAIL" | "PREEMPTED" | "BOOT_FAIL" | "REVOKED" => Phase::Lost,
+            "NODE_FAIL" | "PREEMPTED" | "BOOT_FAIL" | "REVOKED" | "LAUNCH_FAILED" => Phase::Lost,
             _ => Phase::Unknown,
         }
     }
@@ -56,5 +56,40 @@ impl State {
     /// Whether the job may still do something.
     pub fn is_alive(&self) -> bool {
         matches!(self.phase(), Phase::Waiting | Phase::Running | Phase::Unknown)
+    }
+
+    /// Whether it stands still although it was started: what it measures meanwhile is void.
+    pub fn is_suspended(&self) -> bool {
+        matches!(self.0.as_str(), "SUSPENDED" | "STOPPED")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_has_one_meaning() {
+        let meaning = |text: &str| State::parse(text).phase();
+        for (text, phase) in [
+            ("PENDING", Phase::Waiting),
+            ("REQUEUE_HOLD", Phase::Waiting),
+            ("running", Phase::Running),
+            ("COMPLETING", Phase::Running),
+            ("SUSPENDED", Phase::Running),
+            ("COMPLETED", Phase::Done),
+            ("CANCELLED by 0", Phase::Failed),
+            ("CANCELLED+", Phase::Failed),
+            ("OUT_OF_MEMORY", Phase::Failed),
+            ("NODE_FAIL", Phase::Lost),
+            ("PREEMPTED", Phase::Lost),
+            ("WARPED", Phase::Unknown),
+            ("", Phase::Unknown),
+        ] {
+            assert_eq!(meaning(text), phase, "{text}");
+        }
+        assert!(State::parse("WARPED").is_alive());
+        assert!(State::parse("COMPLETING").is_alive());
+        assert!(!State::parse("CANCELLED by 1000").is_alive());
     }
 }

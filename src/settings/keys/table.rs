@@ -196,7 +196,7 @@ pub const KEYS: &[Key] = &[
         "Where load generators run: beside this program, each as an srun step, each as a job of its own."),
     key(Group::Cluster, "CLUSTER_PROFILE", "", "path",
         "What this cluster is like: partition, account, modules, resources. Empty: slurm/cluster.yml, where there is one."),
-    key(Group::Cluster, "WALLTIME", "", "duration",
+    key(Group::Cluster, "WALLTIME", "", "duration, or as in 1-12:00:00",
         "Time limit of submitted jobs, in place of the cluster profile's."),
     key(Group::Cluster, "WALLTIME_MARGIN", "90s", "duration",
         "No trial begins that would end within this time of the job's end."),

@@ -1,0 +1,189 @@
+//! Faults that a run on Slurm survives. The table in `docs/slurm.md` is made from this list, and each row names its test.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use crate::support::compare;
+
+/// What stands for a test that is still to be written.
+const TO_COME: &str = "to come";
+/// Whether rows without a test are allowed. To be false for good once every row has one.
+const MAY_COME: bool = true;
+
+/// One fault.
+struct Fault {
+    number: u32,
+    name: &'static str,
+    injected: &'static str,
+    required: &'static str,
+    /// `module::function` below `slurm::`, or why there is none: in parentheses.
+    test: &'static str,
+}
+
+const fn fault(
+    number: u32,
+    name: &'static str,
+    injected: &'static str,
+    required: &'static str,
+    test: &'static str,
+) -> Fault {
+    Fault {
+        number,
+        name,
+        injected,
+        required,
+        test,
+    }
+}
+
+#[rustfmt::skip]
+const FAULTS: [Fault; 30] = [
+    fault(1, "the controller is down at submit",
+        "`ctld-stop`, submit, `ctld-start`",
+        "a clear message; tried again with growing pauses; submitted once", TO_COME),
+    fault(2, "a submit times out but was accepted",
+        "`ctld-pause`, submit, `ctld-resume`",
+        "found by its tag; exactly one job", TO_COME),
+    fault(3, "an acknowledged job is lost and its id given to another",
+        "submit, `ctld-kill` within a second, `ctld-start`, another submit",
+        "the other job is not taken for ours; submitted again", TO_COME),
+    fault(4, "a job runs twice",
+        "`node-kill`, the node set down, the job requeued elsewhere",
+        "the second driver sees the lease and waits or leaves; results are not mixed", TO_COME),
+    fault(5, "the controller restarts in mid-run",
+        "`ctld-stop`, `ctld-start`",
+        "the driver goes on", TO_COME),
+    fault(6, "a job ends while the controller is away",
+        "`ctld-kill`, the end, `ctld-start`",
+        "our files decide", TO_COME),
+    fault(7, "the controller no longer knows the job",
+        "`MIN_JOB_AGE=5`, a wait",
+        "status from our files", TO_COME),
+    fault(8, "no accounting, or its daemon is away",
+        "none; `ACCOUNTING=1` and `dbd-kill`",
+        "works with squeue and our files", TO_COME),
+    fault(9, "a node dies with its tasks",
+        "`node-fail` under a job with `--no-requeue`",
+        "NODE_FAIL; `mst resume` goes on", TO_COME),
+    fault(10, "a node is lost and the driver on it goes on",
+        "`node-kill`, the node set down, the job requeued",
+        "fenced: the old driver stops at its next look at the lease", TO_COME),
+    fault(11, "preemption with requeue",
+        "an urgent job on the same node",
+        "the same job resumes; nothing is measured twice", TO_COME),
+    fault(12, "preemption without requeue",
+        "the same, the victim with `--no-requeue`",
+        "PREEMPTED; `mst resume` is offered", TO_COME),
+    fault(13, "the time limit comes",
+        "`short` (1 minute), or `scontrol update TimeLimit=1`",
+        "the trial that does not fit is not begun; requeued or followed by a successor", TO_COME),
+    fault(14, "the time limit is shortened while running",
+        "`scontrol update TimeLimit`",
+        "the deadline is read again", TO_COME),
+    fault(15, "the driver is killed",
+        "`scancel -s KILL --full`, or SIGKILL to its process",
+        "resume repeats at most one trial", TO_COME),
+    fault(16, "the user cancels",
+        "`scancel`",
+        "CANCELLED; the state can be read; the server is gone", TO_COME),
+    fault(17, "the server runs out of memory",
+        "`CGROUP=1`, a small `--mem`, a large allocation",
+        "told apart from load that cannot be sustained", TO_COME),
+    fault(18, "the server exits, hangs, or never becomes healthy",
+        "SIGKILL, SIGSTOP, a server that sleeps",
+        "fails soon; the trial is void, not unsustainable", TO_COME),
+    fault(19, "the job is suspended",
+        "`scontrol suspend`, `scontrol resume`",
+        "the trial is thrown away", TO_COME),
+    fault(20, "the job is held, or its launch failed",
+        "`scontrol hold`, `scontrol requeuehold`",
+        "status says why, and the remedy", TO_COME),
+    fault(21, "the job waits for ever",
+        "`-p drained`; more time or nodes than the partition has",
+        "`--check` warns; status explains", TO_COME),
+    fault(22, "the submit is rejected",
+        "a wrong partition, account, resource; a limit of the QOS",
+        "Slurm's own line is shown; not tried again", TO_COME),
+    fault(23, "munge is down",
+        "`munge-kill`, submit, `munge-start`",
+        "as 1", TO_COME),
+    fault(24, "a dependency on a job that is known no more counts as met",
+        "`MIN_JOB_AGE=5`, a successor of a failed job",
+        "the driver that starts refuses by our files", TO_COME),
+    fault(25, "submitted from inside a job",
+        "`mst submit` in a job with `-N2 --mem=500 --gpus-per-node=2`",
+        "no variable of the outer job reaches the inner one", TO_COME),
+    fault(26, "one task of an array fails",
+        "a throttled array, one pair that cannot work",
+        "the others are not touched; `mst resume` repeats only that pair", TO_COME),
+    fault(27, "the shared file system shows files late",
+        "a file appears seconds after it was written",
+        "a time of grace", TO_COME),
+    fault(28, "the disk is full, the folder gone or read-only",
+        "a small tmpfs as results folder; a folder removed in mid-run",
+        "a clear error; nothing half written", TO_COME),
+    fault(29, "Slurm is slow",
+        "`ctld-pause` and `ctld-resume` by turns",
+        "a timeout is no answer, not a state", TO_COME),
+    fault(30, "odd output: a new state, further columns, spaces and `|` in names, another locale",
+        "a wrapper before squeue in PATH",
+        "unknown is alive; names come last; `LC_ALL=C`", TO_COME),
+];
+
+fn table() -> String {
+    let mut rows = String::from("| | fault | injected by | required | test |\n|---|---|---|---|---|\n");
+    for fault in FAULTS {
+        let shown = if fault.test.contains("::") {
+            format!("`{}`", fault.test)
+        } else {
+            fault.test.to_owned()
+        };
+        // A bar in a cell would end it.
+        let cells = [fault.name, fault.injected, fault.required, &shown].map(|cell| cell.replace('|', "\\|"));
+        writeln!(rows, "| {} | {} |", fault.number, cells.join(" | ")).unwrap();
+    }
+    rows
+}
+
+#[test]
+fn the_documented_table_is_this_list() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/slurm.md");
+    let text = std::fs::read_to_string(&page).unwrap();
+    let (before, rest) = text.split_once("<!-- faults -->\n").unwrap();
+    let (_, after) = rest.split_once("<!-- end of faults -->").unwrap();
+    compare(
+        &page,
+        &format!(
+            "{before}<!-- faults -->\n{}<!-- end of faults -->{after}",
+            table()
+        ),
+    );
+}
+
+#[test]
+fn every_fault_has_a_test_or_a_reason() {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/slurm");
+    for (index, fault) in FAULTS.iter().enumerate() {
+        assert_eq!(fault.number as usize, index + 1);
+        if MAY_COME && fault.test == TO_COME {
+            continue;
+        }
+        if let Some((module, function)) = fault.test.rsplit_once("::") {
+            let path = sources.join(module.replace("::", "/"));
+            let found = [path.with_extension("rs"), path.join("mod.rs")]
+                .iter()
+                .any(|file| {
+                    std::fs::read_to_string(file)
+                        .is_ok_and(|text| text.contains(&format!("#[test]\nfn {function}()")))
+                });
+            assert!(found, "fault {}: there is no test {}", fault.number, fault.test);
+        } else {
+            let reason = fault.test.starts_with('(') && fault.test.ends_with(')') && fault.test.len() > 20;
+            assert!(
+                reason,
+                "fault {}: neither module::function nor (a reason)",
+                fault.number
+            );
+        }
+    }
+}
