@@ -34,6 +34,11 @@ pub(crate) fn run(args: Args) -> Outcome {
     let (Some(seat), Some(token)) = (args.seat, args.token) else {
         return Err(host::become_server(&args.command).into());
     };
+    // Of a step on several nodes, the first task hosts the server, whose command reaches the others.
+    let task = std::env::var("SLURM_PROCID").unwrap_or_default();
+    if !args.die_with_parent && !matches!(task.as_str(), "" | "0") {
+        return Ok(Exit::Done);
+    }
     let asked = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         flag::register(signal, Arc::clone(&asked))?;

@@ -88,6 +88,8 @@ pub struct Status {
     pub port: Option<u16>,
     /// The machine that it runs on.
     pub machine: String,
+    /// The node, as Slurm calls it.
+    pub node: Option<String>,
     /// Its process.
     pub pid: Option<i32>,
     /// The Slurm job, where there is one.
@@ -189,6 +191,20 @@ impl Folder {
     pub(super) fn script(&self, number: u32) -> PathBuf {
         self.0.join(format!("server-{number}.slurm"))
     }
+}
+
+/// Whether Slurm says so that something ran out of memory.
+pub(super) fn tells_of_memory(said: &str) -> bool {
+    let said = said.to_ascii_lowercase();
+    [
+        "oom-kill",
+        "oom_kill",
+        "out of memory",
+        "exceeded memory limit",
+        "exceeded job memory limit",
+    ]
+    .iter()
+    .any(|words| said.contains(words))
 }
 
 /// The last lines of a log.

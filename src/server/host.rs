@@ -91,6 +91,7 @@ fn first_status(order: &Order) -> Status {
         },
         port: None,
         machine: host_name(),
+        node: variable("SLURMD_NODENAME"),
         pid: None,
         job: variable("SLURM_JOB_ID"),
         step: variable("SLURM_STEP_ID").filter(|_| variable("SLURM_PROCID").is_some()),

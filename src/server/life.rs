@@ -84,11 +84,16 @@ impl Inner {
         Ok(inner)
     }
 
+    /// Whether only this machine needs to reach it.
+    pub(super) fn is_local(&self) -> bool {
+        self.local
+    }
+
     /// Where it ran when it was last found well.
     pub(super) fn facts(&self) -> Option<ServerFacts> {
         let status = self.well.as_ref()?;
         Some(ServerFacts {
-            host: status.machine.clone(),
+            host: status.node.as_ref().unwrap_or(&status.machine).clone(),
             slurm_job_id: status.job.clone(),
         })
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::ServerError;
-use super::files::{Folder, Phase, Status};
+use super::files::{Folder, Phase, Status, tail, tells_of_memory};
 use super::launch::{Launched, Standing};
 use super::life::Inner;
 use crate::endpoint::EndpointError;
@@ -116,6 +116,11 @@ impl Inner {
     fn ended(&self) -> Option<String> {
         let status = self.pulse.status.as_ref().filter(|s| s.state == Phase::Ended)?;
         let exit = status.exit.clone().unwrap_or_default();
+        // Slurm asks before it kills what takes too much memory.
+        let said = tail(&self.folder.launch_log(self.number), 5);
+        if exit.why.is_some() && tells_of_memory(&said) {
+            return Some(self.with_log(&format!("the server ran out of memory: Slurm said\n{said}\n")));
+        }
         Some(self.with_log(&format!("the server {exit}")))
     }
 
@@ -200,13 +205,20 @@ impl Inner {
         if bytes != log.0 {
             *log = (bytes, Instant::now());
         }
-        let said = match self.is_healthy() {
+        let error = match self.is_healthy() {
             Ok(()) => return Ok(true),
             Err(error @ EndpointError::Unauthorized { .. }) => {
                 return Err(ServerError::Failed(format!("the server is up, but {error}")));
             }
             Err(error) => error,
         };
+        let loopback = matches!(error, EndpointError::Refused { .. }) && !self.is_local();
+        let hint = if loopback {
+            " (does it listen beyond its own machine, with --host {host} or the like?)"
+        } else {
+            ""
+        };
+        let said = format!("{error}{hint}");
         let (limit, silence) = (self.settings.start_limit, self.settings.silence_limit);
         let shown = |time: Duration| humantime::format_duration(time);
         if began.elapsed() >= limit {
