@@ -13,7 +13,7 @@ pub use home::{Home, executor};
 pub use loadgen::load_generator;
 pub use outline::{Outline, example_commands, outline};
 pub use progress::ProgressFile;
-pub use rules::{criterion_name, prompt_source, search_name};
+pub use rules::{criterion_name, folder, prompt_source, search_name};
 pub use target::{Target, TargetError};
 pub use trials::Trials;
 

@@ -19,6 +19,8 @@ pub struct Outline {
     pub ramp: Vec<Rate>,
     /// The threshold in words.
     pub stop: String,
+    /// Trials that are likely.
+    pub likely_trials: u32,
     /// Most trials.
     pub most_trials: u32,
     /// Hours of load and cool-down if all of them are run in full.
@@ -45,6 +47,7 @@ pub fn outline(settings: &Settings, experiment: &Experiment) -> Outline {
         start,
         ramp,
         stop: format!("until M - m is within {}", stop.in_words()),
+        likely_trials: rules::search(settings, experiment).left().likely,
         most_trials: limit,
         most_hours: f64::from(limit) * trial_s / 3600.0,
     }

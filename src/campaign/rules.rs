@@ -48,7 +48,7 @@ pub(super) fn criterion(settings: &Settings) -> Box<dyn Criterion> {
 }
 
 /// The name of the folder that holds an experiment's trials, as `RESULTS_LAYOUT` spells it.
-pub(super) fn folder(settings: &Settings, experiment: &Experiment) -> String {
+pub fn folder(settings: &Settings, experiment: &Experiment) -> String {
     match settings.layout {
         Layout::Mst => experiment.name.clone(),
         // Mixes of many profiles have a name that ends in a digest: in full it is longer than file systems take.

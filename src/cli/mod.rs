@@ -17,11 +17,13 @@ mod meta;
 mod mix;
 mod process;
 mod report;
+mod resume;
 mod run;
 mod runs_args;
 mod serve;
 mod settings_args;
 mod status;
+mod submit;
 mod trial;
 
 use std::io::Write;
@@ -58,6 +60,8 @@ Exit codes:
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(run::Args),
+    Submit(submit::Args),
+    Resume(resume::Args),
     Status(status::Args),
     List(list::Args),
     Logs(logs::Args),
@@ -92,6 +96,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome: Outcome = match cli.verb {
         Verb::Run(args) => run::run(args),
+        Verb::Submit(args) => submit::run(args),
+        Verb::Resume(args) => resume::run(args),
         Verb::Status(args) => status::run(args),
         Verb::List(args) => list::run(args),
         Verb::Logs(args) => logs::run(args),

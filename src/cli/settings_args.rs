@@ -102,10 +102,19 @@ impl SettingsArgs {
     /// # Errors
     /// Exit code 3 with everything that is wrong.
     pub(crate) fn load(&self) -> Result<Loaded, Failure> {
+        self.load_with(&[])
+    }
+
+    /// Loads the settings; flags of the verb itself beat all others.
+    ///
+    /// # Errors
+    /// As [`SettingsArgs::load`].
+    pub(crate) fn load_with(&self, own: &[(&str, String)]) -> Result<Loaded, Failure> {
+        let own = own.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
         settings::load(&Sources {
             env_file: self.env_file.clone(),
             environment: environment()?,
-            flags: self.flags(),
+            flags: self.flags().into_iter().chain(own).collect(),
         })
         .map_err(Failure::input)
     }

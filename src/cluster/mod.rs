@@ -1,10 +1,14 @@
 //! How a run is laid out on a Slurm cluster: what the cluster is like, the scripts of its jobs, and what its state means
 //! to people.
 
+pub mod checks;
+pub mod estimate;
 mod memory;
 mod parts;
 mod profile;
+pub mod refusal;
 mod scripts;
+pub mod submission;
 mod templates;
 mod walltime;
 pub mod watch;

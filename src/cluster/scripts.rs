@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::parts::{Part, pairs};
 use super::profile::{Profile, ProfileError};
+use super::submission::{PROFILE, TABLE};
 use super::templates::{Script, TemplateError, Templates};
 use crate::executor::slurm::time;
 use crate::settings::{ClusterSettings, Place};
@@ -14,8 +15,6 @@ use crate::store::runs::{Mode, RunDir};
 
 /// Where profile and templates lie, below the folder that `mst` is called in.
 const FOLDER: &str = "slurm";
-/// The profile in that folder.
-const PROFILE: &str = "cluster.yml";
 /// The templates in a run's folder.
 const TEMPLATES: &str = "templates";
 /// Longest that Slurm takes for the seconds of `--signal`.
@@ -265,7 +264,7 @@ impl Scripts {
                 program: &context.program,
                 submit_dir: &context.submit_dir,
                 folders: &context.folders,
-                csv: context.run_dir.join("report.csv"),
+                csv: context.run_dir.join(TABLE),
                 part: Part::of_client(&self.profile, None),
             },
         )

@@ -7,9 +7,7 @@ use std::path::{Path, PathBuf};
 use super::keys::{Group, KEYS};
 use super::load::{self, Loaded, Sources};
 use super::{FmperfPrompts, LoadGenChoice, Settings};
-
-/// The variable that holds the API key where frozen settings are loaded.
-pub const KEY_VARIABLE: &str = "MST_API_KEY";
+use crate::loadgen::API_KEY_VARIABLE as KEY_VARIABLE;
 
 /// Settings that cannot be frozen.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,20 +26,27 @@ pub enum FreezeError {
 }
 
 /// The text of a settings file that is read back as the same settings, wherever from: paths are absolute, seen from
-/// `base`. The API key is left out; the file names [`KEY_VARIABLE`] for it. `profile` takes the place of
+/// `base`. The API key is left out; the file names `MST_API_KEY` for it. `profile` takes the place of
 /// `CLUSTER_PROFILE`.
 ///
 /// # Errors
 /// When the file would be read back as other settings, or a path is not UTF-8.
 pub fn frozen(loaded: &Loaded, base: &Path, profile: Option<&Path>) -> Result<String, FreezeError> {
-    let wanted = absolute(&loaded.settings, base, profile);
+    let mut wanted = absolute(&loaded.settings, base);
+    if profile.is_some() {
+        wanted.cluster.profile = None;
+    }
     // What a start belongs to depends on which list it stands beside: by place here, word for word there.
     let by_place = starts(&wanted);
     let mut why = String::new();
     for starts in [by_place.as_str(), loaded.raw("REQ_MIN_START")] {
         let text = text(loaded, &wanted, starts)?;
         match read_back(&text, &wanted) {
-            Ok(()) => return Ok(text),
+            Ok(()) => {
+                // It may not be there yet.
+                wanted.cluster.profile = profile.map(Path::to_owned).or(wanted.cluster.profile);
+                return self::text(loaded, &wanted, starts);
+            }
             Err(error) => why = error,
         }
     }
@@ -49,7 +54,7 @@ pub fn frozen(loaded: &Loaded, base: &Path, profile: Option<&Path>) -> Result<St
 }
 
 /// The settings with absolute paths.
-fn absolute(settings: &Settings, base: &Path, profile: Option<&Path>) -> Settings {
+fn absolute(settings: &Settings, base: &Path) -> Settings {
     let mut wanted = settings.clone();
     let seen_from_base = |path: &mut PathBuf| *path = base.join(path.as_path());
     seen_from_base(&mut wanted.results_dir);
@@ -61,12 +66,7 @@ fn absolute(settings: &Settings, base: &Path, profile: Option<&Path>) -> Setting
             seen_from_base(path);
         }
     }
-    match profile {
-        Some(path) => wanted.cluster.profile = Some(path.to_owned()),
-        None => {
-            wanted.cluster.profile.as_mut().map(seen_from_base);
-        }
-    }
+    wanted.cluster.profile.as_mut().map(seen_from_base);
     wanted
 }
 
@@ -214,6 +214,8 @@ mod tests {
         load::load_text(&sources, text.as_bytes()).unwrap()
     }
 
+    type Pairs = &'static [(&'static str, &'static str)];
+
     #[test]
     fn settings_from_every_source_are_read_back() {
         let dir = tempfile::tempdir().unwrap();
@@ -225,7 +227,7 @@ mod tests {
         );
         let shares =
             "WORKLOAD_MIXES=[(1:1,1),(2:2,2)],[(3:3,1),(1-9:4,0.333333333333)]\nREQ_MIN_START=7,9.25";
-        let cases: [(&str, &[(&str, &str)], &[(&str, &str)]); 13] = [
+        let cases: [(&str, Pairs, Pairs); 13] = [
             ("", &[], &[]),
             (
                 "URL=http://h:1\nFILTER_BUFFER_MINUTES=5\nREQUESTS_DIR=old",
@@ -305,7 +307,11 @@ mod tests {
     #[test]
     fn the_key_is_named_and_not_written() {
         let loaded = load("API_KEY=hunter2\nCLUSTER_PROFILE=", &[], &[]);
-        let text = frozen(&loaded, Path::new("/"), None).unwrap();
+        let text = frozen(&loaded, Path::new("/"), Some(Path::new("/no such/cluster.yml"))).unwrap();
+        assert!(
+            text.contains("CLUSTER_PROFILE='/no such/cluster.yml'\n"),
+            "{text}"
+        );
         assert!(text.contains("API_KEY_VARIABLE=MST_API_KEY\n"));
         assert!(!text.contains("hunter2"));
         assert!(!format!("{loaded:?}").contains("hunter2"));

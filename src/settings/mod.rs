@@ -21,7 +21,7 @@ mod values;
 
 pub use cluster::{ClusterSettings, ExecutorChoice, Place, Reset, ServerSettings};
 pub use example::{documented, example};
-pub use frozen::{FreezeError, KEY_VARIABLE, frozen};
+pub use frozen::{FreezeError, frozen};
 pub use keys::{Group, KEYS, Key, find as find_key};
 pub use load::{Entry, Loaded, Sources, load, results_dir};
 pub use mixes::{mix_name, mix_text};

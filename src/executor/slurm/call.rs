@@ -91,7 +91,11 @@ impl Slurm {
         command
             .args(argv)
             .env_clear()
-            .envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_none_or(environment_is_ours)))
+            .envs(std::env::vars_os().filter(|(name, _)| {
+                name.to_str().is_none_or(|name| {
+                    environment_is_ours(name) && !self.withheld.iter().any(|withheld| withheld == name)
+                })
+            }))
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -1,6 +1,7 @@
 //! Slurm, by its own commands and their text output. Every call has a time limit and three results: yes, no, no answer.
 
 mod call;
+mod partition;
 mod query;
 pub mod state;
 mod submit;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 pub use call::environment_is_ours;
+pub use partition::Partition;
 pub use query::{Job, JobId};
 pub use state::{Phase, State};
 pub use submit::{Submission, SubmitError, look_up, submit, submit_unless, verify};
@@ -58,6 +60,8 @@ pub struct Slurm {
     pub patience: Duration,
     /// Variables of its commands beside those of this process: another `SLURM_CONF`, another `PATH`.
     pub environment: Vec<(String, String)>,
+    /// Variables of the environment that its programs, and so the jobs, do not get: those that hold secrets.
+    pub withheld: Vec<String>,
 }
 
 impl Default for Slurm {
@@ -65,6 +69,7 @@ impl Default for Slurm {
         Self {
             patience: Duration::from_secs(30),
             environment: Vec::new(),
+            withheld: Vec::new(),
         }
     }
 }
@@ -80,6 +85,16 @@ pub struct Batch {
     pub arguments: Vec<String>,
 }
 
+impl Batch {
+    /// The arguments of `sbatch`.
+    pub fn argv(&self) -> Vec<String> {
+        let mut argv = self.options.clone();
+        argv.push(self.script.display().to_string());
+        argv.extend(self.arguments.iter().cloned());
+        argv
+    }
+}
+
 impl Slurm {
     /// Whether its programs are on the PATH. They may be there although no cluster is.
     pub fn is_here() -> bool {
@@ -93,9 +108,7 @@ impl Slurm {
     /// When it refuses, or does not answer: then the job may exist all the same.
     pub fn sbatch(&self, batch: &Batch) -> Result<JobId, SlurmError> {
         let mut argv = vec!["--parsable".to_owned()];
-        argv.extend(batch.options.iter().cloned());
-        argv.push(batch.script.display().to_string());
-        argv.extend(batch.arguments.iter().cloned());
+        argv.extend(batch.argv());
         let said = self.call("sbatch", &argv)?;
         JobId::submitted(&said.stdout)
             .ok_or_else(|| Self::no_answer("sbatch", format!("it printed `{}`", said.stdout.trim())))
@@ -107,9 +120,7 @@ impl Slurm {
     /// When it refuses or does not answer.
     pub fn test_only(&self, batch: &Batch) -> Result<String, SlurmError> {
         let mut argv = vec!["--test-only".to_owned()];
-        argv.extend(batch.options.iter().cloned());
-        argv.push(batch.script.display().to_string());
-        argv.extend(batch.arguments.iter().cloned());
+        argv.extend(batch.argv());
         let said = self.call("sbatch", &argv)?;
         Ok(said.stderr.trim().trim_start_matches("sbatch: ").to_owned())
     }

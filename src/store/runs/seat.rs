@@ -113,14 +113,17 @@ impl Seat {
         Ok(now)
     }
 
-    /// Forgets how it ended, for a resumed run.
+    /// Forgets how it ended, and the jobs without a new trial, for a resumed run.
     ///
     /// # Errors
-    /// When the file cannot be removed.
+    /// When a file cannot be removed.
     pub fn reopen(&self) -> Result<(), RunError> {
-        match fs_err::remove_file(self.path.join("ended.json")) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(()),
+        for name in ["ended.json", "barren"] {
+            match fs_err::remove_file(self.path.join(name)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
+            }
         }
+        Ok(())
     }
 }
