@@ -120,15 +120,16 @@ pub(super) fn start<'a>(
 fn key_file(settings: &Settings, run: &RunDir) -> Result<Option<PathBuf>, ServerError> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
-    let Some(key) = &settings.api_key else {
-        return Ok(None);
-    };
     let path = run.key_file();
-    if !path.is_file() {
+    let is_job = settings
+        .server
+        .as_ref()
+        .is_some_and(|server| server.place == Place::Job);
+    if let Some(key) = settings.api_key.as_ref().filter(|_| is_job && !path.is_file()) {
         let mut options = std::fs::OpenOptions::new();
         let file = options.write(true).create_new(true).mode(0o600).open(&path);
         file.and_then(|mut file| file.write_all(key.expose().as_bytes()))
             .map_err(RunError::from)?;
     }
-    Ok(Some(path))
+    Ok(Some(path).filter(|path| path.is_file()))
 }

@@ -215,10 +215,12 @@ impl Inner {
                 Err(why) => why,
             },
             // Slurm started its job again, or will.
-            Condition::Up | Condition::Waiting(_) => match self.wait_until_healthy(interrupted, note) {
-                Err(ServerError::Failed(why)) => why,
-                other => return other,
-            },
+            Condition::Up | Condition::Unseen | Condition::Waiting(_) => {
+                match self.wait_until_healthy(interrupted, note) {
+                    Err(ServerError::Failed(why)) => why,
+                    other => return other,
+                }
+            }
             Condition::Down(why) => why,
         };
         self.restart(&why, interrupted, note)?;
@@ -256,7 +258,7 @@ impl Inner {
     pub(super) fn watch(&mut self) -> Result<(), String> {
         match self.condition() {
             Condition::Up if self.is_the_same() => Ok(()),
-            Condition::Up => Err("the server was started again by Slurm".to_owned()),
+            Condition::Up | Condition::Unseen => Err("the server was started again by Slurm".to_owned()),
             Condition::Waiting(why) => Err(format!("the server is to be started again: {why}")),
             Condition::Down(why) => Err(why),
         }
@@ -362,11 +364,11 @@ impl Inner {
                 .is_some_and(|s| s.token == self.token && s.state == Phase::Ended);
             match launched.standing() {
                 Standing::Over { .. } => return,
-                // Not begun, or to begin again: nothing is there to hear us.
-                Standing::Waiting(_) => break,
+                // Not begun: nothing is there to hear us.
+                Standing::Waiting(_) if self.pulse.status().is_none() => break,
                 // A job ends by itself then; a process is waited for.
-                Standing::Alive if ended && launched.is_job() => return,
-                Standing::Alive => {}
+                _ if ended && launched.is_job() => return,
+                Standing::Waiting(_) | Standing::Alive => {}
             }
             std::thread::sleep(Duration::from_millis(50));
         }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::ServerError;
 use super::files::{Folder, Phase, Status, tail, tells_of_memory};
-use super::launch::{Launched, Standing};
+use super::launch::Standing;
 use super::life::Inner;
 use crate::endpoint::EndpointError;
 use crate::store::host_name;
@@ -17,7 +17,7 @@ const SILENT_HERE: Duration = Duration::from_secs(20);
 const SILENT_ELSEWHERE: Duration = Duration::from_secs(90);
 /// Without signs of life for this long, Slurm is asked.
 const DOUBT: Duration = Duration::from_secs(8);
-/// How long a wrapper that was launched beside us may take to show its first sign of life.
+/// How long a wrapper that was started may take to show its first sign of life.
 const FIRST_SIGN: Duration = Duration::from_mins(5);
 /// How long the last word of a wrapper that is gone may take to be seen.
 const LAST_WORD: Duration = Duration::from_secs(2);
@@ -28,6 +28,8 @@ pub(super) enum Condition {
     Up,
     /// It has not been started yet; why.
     Waiting(String),
+    /// It was started, and has not shown up.
+    Unseen,
     /// It is gone or stopped.
     Down(String),
 }
@@ -91,7 +93,7 @@ impl Inner {
             }
         }
         let Some(status) = &self.pulse.status else {
-            return Condition::Waiting("its wrapper has not shown up yet".to_owned());
+            return Condition::Unseen;
         };
         if status.stopped {
             return Condition::Down("the server hangs: its process is stopped (state T)".to_owned());
@@ -148,10 +150,9 @@ impl Inner {
         note: &mut dyn FnMut(&str),
     ) -> Result<(), ServerError> {
         let launched = Instant::now();
-        let is_job = self.launched.as_ref().is_some_and(Launched::is_job);
         let mut told = String::new();
         // When it began to run, and when its log last grew.
-        let mut running: Option<Instant> = None;
+        let (mut unseen, mut running) = (None, None);
         let mut log = (0, Instant::now());
         loop {
             if interrupted() {
@@ -159,20 +160,22 @@ impl Inner {
             }
             match self.condition() {
                 Condition::Down(why) => return Err(ServerError::Failed(why)),
-                Condition::Waiting(why) if is_job => {
+                Condition::Waiting(why) => {
                     if why != told {
                         note(&format!("the server waits: {why}"));
                         told = why;
                     }
-                    running = None;
+                    (unseen, running) = (None, None);
                 }
-                Condition::Waiting(why) => {
-                    if launched.elapsed() >= FIRST_SIGN {
-                        let words = format!(
-                            "the server was not started within {} s: {why}",
-                            FIRST_SIGN.as_secs()
-                        );
-                        return Err(ServerError::Failed(words));
+                Condition::Unseen => {
+                    if unseen.get_or_insert_with(Instant::now).elapsed() >= FIRST_SIGN {
+                        let log = self.folder.launch_log(self.number);
+                        return Err(ServerError::Failed(format!(
+                            "the server's wrapper did not show up within {} s; the end of {}:\n{}",
+                            FIRST_SIGN.as_secs(),
+                            log.display(),
+                            tail(&log, 10)
+                        )));
                     }
                 }
                 Condition::Up => {

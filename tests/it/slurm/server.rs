@@ -1,8 +1,9 @@
 //! A model server that belongs to the run, in its places on a cluster.
 
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Output, Stdio};
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::cluster::{Cluster, LIMIT, wait_for};
@@ -207,6 +208,41 @@ fn a_servers_job_that_is_cancelled_or_loses_its_node_is_replaced() {
 }
 
 #[test]
+fn a_server_that_is_killed_stopped_or_never_healthy_is_told_and_no_verdict_comes_of_it() {
+    let Some(cluster) = Cluster::start() else { return };
+    let space = workspace("job", "");
+    let child = start(&cluster, &space, "1");
+    let first = in_mid_trial(&space);
+    signal(&space, Signal::SIGKILL);
+    wait_for("another job serves", LIMIT, || {
+        status(&space).is_some_and(|s| s["job"] != first && s["state"] == "running")
+    });
+    in_mid_trial(&space);
+    signal(&space, Signal::SIGSTOP);
+    let said = assert_answer(&space, &child.wait_with_output().unwrap());
+    for words in [
+        "was ended by signal 9 (SIGKILL)",
+        "is stopped",
+        "started again (2 of 2)",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+
+    let space = with_command("sh -c 'exec sleep 600' {port}", "step", "SERVER_SILENCE_LIMIT=5s");
+    let script = format!("cd {}; {MST} run; test $? = 12", space.path().display());
+    let job = cluster.submit(&["--mem=800"], &script);
+    cluster.await_state(&job, &["COMPLETED"]);
+    assert!(walk(&space.results(), "trial.json").is_empty());
+    assert_eq!(status(&space).unwrap()["state"], "ended");
+}
+
+/// Sends a signal to the server's process; all nodes are on this machine.
+fn signal(space: &Workspace, signal: Signal) {
+    let pid = status(space).unwrap()["pid"].as_i64().unwrap() as i32;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
+}
+
+#[test]
 fn a_servers_job_does_not_outlive_its_driver() {
     let Some(cluster) = Cluster::start() else { return };
     let space = workspace("job", "");
@@ -216,6 +252,38 @@ fn a_servers_job_does_not_outlive_its_driver() {
     cluster.await_state(&server, &["COMPLETED"]);
     let ended = status(&space).unwrap();
     assert_eq!(ended["exit"]["why"], "was ended: its driver is gone", "{ended}");
+}
+
+#[test]
+fn the_key_reaches_a_servers_job_by_a_file_that_only_its_owner_reads() {
+    const KEY: &str = "sk-server-0123456789-not-to-be-found";
+    let Some(cluster) = Cluster::start() else { return };
+    let command = format!("{MST} serve --profile demo --listen {{host}}:{{port}} --api-key-env MST_API_KEY");
+    let space = with_command(&command, "job", &format!("API_KEY={KEY}\nITERATION_HARD_LIMIT=2"));
+    let output = start(&cluster, &space, "0.05").wait_with_output().unwrap();
+    assert_eq!(
+        space.trials("8_8").values().flatten().count(),
+        2,
+        "{}",
+        stderr(&output)
+    );
+    let mut found = Vec::new();
+    for entry in walkdir::WalkDir::new(space.results())
+        .into_iter()
+        .map(Result::unwrap)
+    {
+        let holds = entry.file_type().is_file()
+            && std::fs::read(entry.path())
+                .unwrap()
+                .windows(KEY.len())
+                .any(|w| w == KEY.as_bytes());
+        if holds {
+            found.push(entry.into_path());
+        }
+    }
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].ends_with("api-key"), "{found:?}");
+    assert_eq!(found[0].metadata().unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
@@ -238,7 +306,8 @@ fn hungry(place: &str) -> Workspace {
         space.path().join("server.sh"),
         format!(
             "{MST} serve --profile demo --listen $1 &\nwhile [ ! -e {0} ]; do sleep 0.1; done\nrm {0}\n\
-             {{ head -c 700000000 /dev/zero; sleep 60; }} | tail -n 1 >/dev/null\n",
+             rm -f {0}.pipe; mkfifo {0}.pipe\n{{ head -c 700000000 /dev/zero; sleep 60; }} >{0}.pipe &\n\
+             exec tail -n 1 {0}.pipe >/dev/null\n",
             mark.display()
         ),
     )
@@ -277,7 +346,6 @@ fn a_server_that_slurm_ends_for_want_of_memory_is_told_as_such() {
     make_hungry(&space);
     let output = child.wait_with_output().unwrap();
     let said = assert_answer(&space, &output);
-    assert!(output.status.signal().is_none());
     assert!(
         said.contains("ran out of memory") && said.contains("started again"),
         "{said}"
