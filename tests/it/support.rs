@@ -76,7 +76,7 @@ impl Workspace {
     /// minute, which costs little processor time; a search takes about 15 seconds. A slow machine may leave it undecided.
     pub(crate) fn serving(extra: &str) -> Self {
         Self::native(&format!(
-            "SERVER_COMMAND={} serve --profile demo --jitter 0 --batch-cap 4 --step-base 5ms --port {{port}}\n\
+            "SERVER_COMMAND={} serve --profile demo --jitter 0 --batch-cap 4 --step-base 5ms --listen {{host}}:{{port}}\n\
              TOKENS_LIST=8:4\nDURATION=2s\nREQ_MIN_START=6000\nSTOP_THRESHOLD=0.35\n{extra}",
             program()
         ))

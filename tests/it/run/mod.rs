@@ -6,6 +6,7 @@ mod layouts;
 mod older;
 mod search;
 mod secrets;
+mod server;
 mod stopping;
 mod trouble;
 mod workloads;

@@ -4,4 +4,5 @@ mod cluster;
 mod executor;
 mod faults;
 mod harness;
+mod server;
 mod watch;
