@@ -62,7 +62,7 @@ pub(super) fn manifest(
         pair: rules::folder(campaign.settings, experiment),
         spec: spec.clone(),
         experiment_type: rules::experiment_type(campaign.settings).to_owned(),
-        url: campaign.settings.url.clone().unwrap_or_default(),
+        url: campaign.target.url(),
         stage: probe.stage,
         filter_buffer_s: campaign.settings.filter_buffer_s,
         epoch_ns: measured.epoch_ns,
@@ -75,6 +75,7 @@ pub(super) fn manifest(
         mst_version: env!("CARGO_PKG_VERSION").to_owned(),
         host: host_name(),
         slurm_job_id: campaign.slurm_job_id.clone(),
+        server: campaign.target.server_facts(),
     }
 }
 

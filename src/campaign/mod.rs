@@ -1,6 +1,7 @@
 //! Many searches in one run: the pairs and mixes of the settings, one after the other, on one target.
 
 mod files;
+mod home;
 mod loadgen;
 mod outline;
 mod progress;
@@ -8,6 +9,7 @@ mod rules;
 mod target;
 mod trials;
 
+pub use home::{Home, executor};
 pub use loadgen::load_generator;
 pub use outline::{Outline, example_commands, outline};
 pub use progress::ProgressFile;

@@ -1,13 +1,16 @@
-//! What is loaded: a live endpoint, or the embedded one.
+//! What is loaded: a live endpoint, the embedded one, or a model server of our own.
 
 use std::path::Path;
 
+use super::home::{self, Home};
 use crate::endpoint::embedded::{EmbeddedConfig, EmbeddedError, EmbeddedServer};
 use crate::endpoint::{EndpointError, discover, usage};
 use crate::loadgen::{Api, Endpoint, PromptEncoding};
 use crate::runner::{Service, TrialError};
-use crate::settings::{Secret, Settings};
+use crate::server::{ModelServer, ServerError};
+use crate::settings::{Secret, ServerSettings, Settings};
 use crate::sim::{ReplicaConfig, true_capacity};
+use crate::store::ServerFacts;
 use crate::units::Rate;
 use crate::workload::prompts::{self, PromptError, PromptFactory};
 use crate::workload::{LengthClass, PromptSource, PromptSpec};
@@ -33,12 +36,15 @@ pub enum TargetError {
     /// The prompts.
     #[error(transparent)]
     Prompts(#[from] PromptError),
+    /// A server of our own.
+    #[error(transparent)]
+    Server(#[from] ServerError),
 }
 
 /// What is loaded, ready.
 pub struct Target {
-    /// Where and how to reach it.
-    pub endpoint: Endpoint,
+    /// Where and how to reach it; the URL is that of the beginning.
+    endpoint: Endpoint,
     /// Names it in the identity of a trial.
     pub label: String,
     /// How prompts are sent.
@@ -48,18 +54,87 @@ pub struct Target {
     key: Option<Secret>,
     timeout: std::time::Duration,
     embedded: Option<(EmbeddedServer, ReplicaConfig)>,
+    /// Ended when this is dropped.
+    server: Option<ModelServer>,
 }
 
 impl Target {
-    /// Starts the embedded server, or asks the endpoint what it serves and how it counts tokens.
+    /// Starts the embedded server or one of our own, in its home, and asks the endpoint what it serves and how it counts
+    /// tokens.
     ///
     /// # Errors
     /// When the endpoint does not answer as it should; the message says what to do.
-    pub fn open(settings: &Settings) -> Result<Self, TargetError> {
-        match &settings.url {
-            None => Self::embedded(settings),
-            Some(url) => Self::live(settings, url),
+    pub fn open(
+        settings: &Settings,
+        home: Option<&Home<'_>>,
+        interrupted: &dyn Fn() -> bool,
+        note: &mut dyn FnMut(&str),
+    ) -> Result<Self, TargetError> {
+        match (&settings.server, &settings.url) {
+            (Some(server), _) => Self::hosted(settings, server, home, interrupted, note),
+            (None, None) => Self::embedded(settings),
+            (None, Some(url)) => Self::live(settings, url),
         }
+    }
+
+    /// Starts the server and asks it.
+    fn hosted(
+        settings: &Settings,
+        server: &ServerSettings,
+        home: Option<&Home<'_>>,
+        interrupted: &dyn Fn() -> bool,
+        note: &mut dyn FnMut(&str),
+    ) -> Result<Self, TargetError> {
+        let home =
+            home.ok_or_else(|| ServerError::Unusable("a model server needs a run's folder".to_owned()))?;
+        let start = home::start(settings, server, home)?;
+        let server = ModelServer::start(start, interrupted, note)?;
+        let url = server.url();
+        note(&format!("the model server answers at {url}"));
+        let mut target = Self::live(settings, &url)?;
+        // Its URL may be another one each time.
+        target.label = Self::label_of(settings);
+        target.server = Some(server);
+        Ok(target)
+    }
+
+    /// Names the target in the identity of a trial: as it was told, else by the command or the URL.
+    fn label_of(settings: &Settings) -> String {
+        let command = || settings.server.as_ref().map(|server| server.argv.join(" "));
+        settings
+            .target_label
+            .clone()
+            .or_else(command)
+            .or_else(|| settings.url.clone())
+            .unwrap_or_default()
+    }
+
+    /// Where and how to reach it now.
+    pub fn endpoint(&self) -> Endpoint {
+        let mut endpoint = self.endpoint.clone();
+        if let Some(server) = &self.server {
+            endpoint.base_url = server.url();
+        }
+        endpoint
+    }
+
+    /// The model that requests name.
+    pub fn model(&self) -> &str {
+        &self.endpoint.model
+    }
+
+    /// Its URL; empty for the embedded server.
+    pub fn url(&self) -> String {
+        if self.embedded.is_some() {
+            String::new()
+        } else {
+            self.endpoint().base_url
+        }
+    }
+
+    /// Where its server runs, where that is one of ours.
+    pub fn server_facts(&self) -> Option<ServerFacts> {
+        self.server.as_ref()?.facts()
     }
 
     /// What can be said without contacting anybody, for a dry run.
@@ -81,6 +156,7 @@ impl Target {
             key: None,
             timeout: settings.discovery_timeout,
             embedded: None,
+            server: None,
         }
     }
 
@@ -112,6 +188,7 @@ impl Target {
             key: None,
             timeout: settings.discovery_timeout,
             embedded: Some((server, replica)),
+            server: None,
         })
     }
 
@@ -149,6 +226,7 @@ impl Target {
             key,
             timeout: settings.request_timeout,
             embedded: None,
+            server: None,
         };
         target.encoding = match &settings.tokenizer {
             Some(path) => PromptEncoding::Tokenizer { path: absolute(path) },
@@ -214,15 +292,29 @@ impl Target {
 }
 
 impl Service for Target {
-    fn ready(&self, _: &dyn Fn() -> bool, _: &mut dyn FnMut(&str)) -> Result<(), TrialError> {
-        Ok(())
+    fn ready(&self, interrupted: &dyn Fn() -> bool, note: &mut dyn FnMut(&str)) -> Result<(), TrialError> {
+        match &self.server {
+            Some(server) => Ok(server.ready(interrupted, note)?),
+            None => Ok(()),
+        }
     }
 
     fn watch(&self) -> Result<(), String> {
-        Ok(())
+        self.server.as_ref().map_or(Ok(()), ModelServer::watch)
+    }
+
+    fn vouch(&self) -> Result<(), String> {
+        self.server.as_ref().map_or(Ok(()), ModelServer::vouch)
+    }
+
+    fn outlives_drivers(&self) -> bool {
+        self.embedded.is_none()
     }
 
     fn alive(&self) -> Result<(), String> {
+        if let Some(server) = &self.server {
+            return server.alive();
+        }
         discover::health(
             &self.endpoint.base_url,
             self.key.as_ref().map(Secret::expose),

@@ -45,8 +45,8 @@ impl<'a> Trials<'a> {
         TrialSpec {
             target: TargetSpec {
                 label: self.target.label.clone(),
-                model: self.target.endpoint.model.clone(),
-                api: self.target.endpoint.api.path().to_owned(),
+                model: self.target.model().to_owned(),
+                api: self.settings.api.path().to_owned(),
             },
             workload: WorkloadSpec {
                 classes: experiment.classes.clone(),
@@ -72,7 +72,7 @@ impl<'a> Trials<'a> {
         let settings = self.settings;
         TrialJob {
             spec: spec.clone(),
-            endpoint: self.target.endpoint.clone(),
+            endpoint: self.target.endpoint(),
             limits: Limits {
                 request_s: settings.request_timeout.as_secs_f64(),
                 ttft_s: settings.ttft_timeout.as_secs_f64(),

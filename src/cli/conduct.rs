@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use super::exit::{Exit, Failure};
 use super::halt::{Halt, Why};
-use crate::campaign::{self, Campaign, PairAnswer, Target, TargetError, Trials};
+use crate::campaign::{self, Campaign, Home, PairAnswer, Target, TargetError, Trials};
 use crate::cluster::Walltime;
 use crate::executor::Executor;
 use crate::loadgen::LoadGenerator;
 use crate::report::{Bars, Event, JsonLines, Lines, Observer, Observers};
 use crate::runner::TrialError;
+use crate::server::ServerError;
 use crate::settings::{Experiment, Settings};
 use crate::store::{Incarnation, Store, StoreError, layout};
 use crate::trial::LoadGenSpec;
@@ -35,6 +36,8 @@ pub(super) struct Conduct<'a> {
     pub(super) incarnation: Incarnation,
     /// The job that this is, where it is one.
     pub(super) job: Option<String>,
+    /// Where a model server is at home that belongs to the run.
+    pub(super) home: Option<&'a Home<'a>>,
     /// What sees the events beside the terminal and `events.jsonl`.
     pub(super) observer: Option<Box<dyn Observer>>,
     /// Whether a trial that takes so many seconds still fits before the job's end.
@@ -72,11 +75,27 @@ impl Conduct<'_> {
         let store = Store::open(&settings.results_dir).map_err(|e| {
             Failure::input(anyhow::Error::new(e).context("RESULTS_DIR cannot be used; give another"))
         })?;
-        let target = Target::open(settings).map_err(unreachable_or_input)?;
         let mut observer = observers(&store)?;
         if let Some(more) = self.observer {
             observer.add(more);
         }
+        let interrupted = || self.halt.why().is_some();
+        let mut note = |text: &str| {
+            observer.see(&Event::Note {
+                text: text.to_owned(),
+            });
+        };
+        let target = match Target::open(settings, self.home, &interrupted, &mut note) {
+            Ok(target) => target,
+            Err(TargetError::Server(ServerError::Interrupted)) => {
+                return Ok(Conducted {
+                    answers: Vec::new(),
+                    measured: 0,
+                    ended: self.halt.why().map(|why| Ended::Stopped(why, String::new())),
+                });
+            }
+            Err(error) => return Err(unreachable_or_input(error)),
+        };
         for note in &target.notes {
             observer.see(&Event::Note { text: note.clone() });
         }
@@ -97,7 +116,7 @@ impl Conduct<'_> {
             incarnation: self.incarnation,
             slurm_job_id: self.job,
             time_left: self.time_left,
-            interrupted: &|| self.halt.why().is_some(),
+            interrupted: &interrupted,
         };
         let measured = Rc::new(Cell::new(0));
         observer.add(Box::new(Measured(Rc::clone(&measured))));
@@ -211,6 +230,7 @@ fn stopped(error: &TrialError, halt: &Halt<'_>) -> Option<Ended> {
 fn exit_of(error: &TrialError) -> Exit {
     match error {
         TrialError::Endpoint(_) => Exit::Unreachable,
+        TrialError::Executor(error) if error.is_batch_systems() => Exit::BatchSystem,
         TrialError::LoadGen(_)
         | TrialError::Executor(_)
         | TrialError::Exit { .. }
@@ -224,10 +244,16 @@ fn exit_of(error: &TrialError) -> Exit {
 }
 
 fn unreachable_or_input(error: TargetError) -> Failure {
-    let exit = match error {
+    let exit = match &error {
         TargetError::Endpoint(_) => Exit::Unreachable,
         TargetError::Embedded(_) => Exit::Unexpected,
         TargetError::Prompts(_) => Exit::Input,
+        TargetError::Server(error) => match error {
+            ServerError::Failed(_) => Exit::Unreachable,
+            ServerError::Unusable(_) | ServerError::Script(_) => Exit::Input,
+            ServerError::Submit(_) => Exit::BatchSystem,
+            ServerError::Store(_) | ServerError::Run(_) | ServerError::Interrupted => Exit::Unexpected,
+        },
     };
     Failure::new(exit, error)
 }

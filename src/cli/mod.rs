@@ -2,21 +2,27 @@
 
 #![allow(clippy::doc_markdown, reason = "the help shows doc comments as they stand")]
 
+mod cancel;
 mod conduct;
 mod config;
 mod drive;
 mod evaluate;
 pub mod exit;
 mod halt;
+mod host;
 mod interrupt;
+mod list;
+mod logs;
 mod meta;
 mod mix;
 mod process;
 mod report;
 mod resume;
 mod run;
+mod runs_args;
 mod serve;
 mod settings_args;
+mod status;
 mod submit;
 mod trial;
 
@@ -55,9 +61,15 @@ Exit codes:
 enum Verb {
     Run(run::Args),
     Submit(submit::Args),
+    Status(status::Args),
+    List(list::Args),
+    Logs(logs::Args),
+    Cancel(cancel::Args),
     Resume(resume::Args),
     #[command(hide = true)]
     Drive(drive::Args),
+    #[command(hide = true)]
+    Host(host::Args),
     Trial(trial::Args),
     Serve(serve::Args),
     Process(process::Args),
@@ -85,8 +97,13 @@ pub fn main() -> ExitCode {
     let outcome: Outcome = match cli.verb {
         Verb::Run(args) => run::run(args),
         Verb::Submit(args) => submit::run(args),
+        Verb::Status(args) => status::run(args),
+        Verb::List(args) => list::run(args),
+        Verb::Logs(args) => logs::run(args),
+        Verb::Cancel(args) => cancel::run(args),
         Verb::Resume(args) => resume::run(args),
         Verb::Drive(args) => drive::run(args),
+        Verb::Host(args) => host::run(args),
         Verb::Trial(args) => trial::run(args),
         Verb::Serve(args) => serve::run(args),
         Verb::Process(args) => process::run(args),

@@ -121,7 +121,7 @@ impl SettingsArgs {
 }
 
 /// The process environment. A variable of ours that is not UTF-8 is an error, any other is nobody's business.
-fn environment() -> Result<Vec<(String, String)>, Failure> {
+pub(super) fn environment() -> Result<Vec<(String, String)>, Failure> {
     let mut variables = Vec::new();
     for (name, value) in std::env::vars_os() {
         let Ok(name) = name.into_string() else {

@@ -11,6 +11,7 @@ mod scripts;
 pub mod submission;
 mod templates;
 mod walltime;
+pub mod watch;
 
 pub use memory::Memory;
 pub use profile::{DriverShare, Profile, ProfileError, ServerShare, TrialShare};

@@ -18,58 +18,72 @@ pub struct Local;
 
 impl Executor for Local {
     fn start(&self, command: &Command) -> Result<Box<dyn Running>, ExecutorError> {
-        let program = command
-            .argv
-            .first()
-            .map_or_else(String::new, |p| p.to_string_lossy().into_owned());
-        let start = |source| ExecutorError::Start {
-            program: program.clone(),
-            source,
-        };
-        let (head, arguments) = command.argv.split_first().ok_or_else(|| {
-            start(std::io::Error::new(
-                std::io::ErrorKind::InvalidInput,
-                "the command is empty",
-            ))
-        })?;
-        let log = fs_err::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&command.log)
-            .map_err(start)?;
-        let mut expression = duct::cmd(head, arguments)
-            .stdin_null()
-            // In this order: what is said last is done first, and stderr is to follow stdout into the log.
-            .stderr_to_stdout()
-            .stdout_file(log.into_parts().0)
-            .unchecked()
-            // A group of its own: what it starts is ended with it, and a Ctrl-C reaches only us.
-            .before_spawn(|child| {
-                child.process_group(0);
-                Ok(())
-            });
-        for (name, value) in &command.env {
-            expression = expression.env(name, value);
-        }
-        if let Some(folder) = &command.cwd {
-            expression = expression.dir(folder);
-        }
-        let handle = expression.start().map_err(start)?;
-        let deadline = command.timeout.map(|limit| Instant::now() + limit);
-        Ok(Box::new(LocalRunning {
-            handle,
-            program,
-            deadline,
-            timed_out: false,
-        }))
+        Ok(Box::new(spawn(command, &[], GRACE)?))
     }
 }
 
+/// Starts a command without these variables of our environment; it has `grace` to end after SIGTERM.
+pub(super) fn spawn(
+    command: &Command,
+    removed: &[String],
+    grace: Duration,
+) -> Result<LocalRunning, ExecutorError> {
+    let program = command
+        .argv
+        .first()
+        .map_or_else(String::new, |p| p.to_string_lossy().into_owned());
+    let start = |source| ExecutorError::Start {
+        program: program.clone(),
+        source,
+    };
+    let (head, arguments) = command.argv.split_first().ok_or_else(|| {
+        start(std::io::Error::new(
+            std::io::ErrorKind::InvalidInput,
+            "the command is empty",
+        ))
+    })?;
+    let log = fs_err::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&command.log)
+        .map_err(start)?;
+    let mut expression = duct::cmd(head, arguments)
+        .stdin_null()
+        // In this order: what is said last is done first, and stderr is to follow stdout into the log.
+        .stderr_to_stdout()
+        .stdout_file(log.into_parts().0)
+        .unchecked()
+        // A group of its own: what it starts is ended with it, and a Ctrl-C reaches only us.
+        .before_spawn(|child| {
+            child.process_group(0);
+            Ok(())
+        });
+    for (name, value) in &command.env {
+        expression = expression.env(name, value);
+    }
+    for name in removed {
+        expression = expression.env_remove(name);
+    }
+    if let Some(folder) = &command.cwd {
+        expression = expression.dir(folder);
+    }
+    let handle = expression.start().map_err(start)?;
+    let deadline = command.timeout.map(|limit| Instant::now() + limit);
+    Ok(LocalRunning {
+        handle,
+        program,
+        deadline,
+        grace,
+        timed_out: false,
+    })
+}
+
 /// A command that runs on this machine.
-struct LocalRunning {
+pub(super) struct LocalRunning {
     handle: duct::Handle,
     program: String,
     deadline: Option<Instant>,
+    grace: Duration,
     timed_out: bool,
 }
 
@@ -110,7 +124,7 @@ impl Running for LocalRunning {
 
     fn kill(&mut self) {
         self.signal(Signal::SIGTERM);
-        let patience = Instant::now() + GRACE;
+        let patience = Instant::now() + self.grace;
         while Instant::now() < patience {
             if !matches!(self.handle.try_wait(), Ok(None)) {
                 break;

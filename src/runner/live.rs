@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::{Judged, Service, Trial, TrialError, TrialRunner, Watch};
 use crate::criterion::Flow;
-use crate::executor::{Executor, Exit};
-use crate::loadgen::{Command, LoadGenerator, TrialJob};
+use crate::executor::{Executor, Exit, Running};
+use crate::loadgen::{LoadGenerator, TrialJob};
 use crate::search::Probe;
 use crate::store::{FOLDER_VARIABLE, Lease, Manifest, Store, StoreError, layout, write_json};
 use crate::trial::{Measurement, Outcome, TrialSpec};
@@ -52,6 +52,17 @@ pub struct Setup<'a> {
     pub retries: u32,
 }
 
+/// What a command that can outlive its driver was started for: `attempt.json` in the staging folder.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Attempt {
+    job: TrialJob,
+    /// Which of the trial's commands, counted from 0.
+    command: usize,
+    commands: usize,
+    program: String,
+    log: PathBuf,
+}
+
 /// The live runner.
 pub struct Live<'a> {
     setup: Setup<'a>,
@@ -61,6 +72,56 @@ impl<'a> Live<'a> {
     /// A runner for one pair.
     pub fn new(setup: Setup<'a>) -> Self {
         Self { setup }
+    }
+
+    /// The trial that an earlier driver started, if its job still runs or ended well.
+    fn adopted(
+        &self,
+        spec: &TrialSpec,
+        probe: &Probe,
+        watch: &mut dyn Watch,
+    ) -> Option<Result<Trial, TrialError>> {
+        let Setup {
+            store,
+            lease,
+            executor,
+            service,
+            ..
+        } = &self.setup;
+        if !executor.attaches() || !service.outlives_drivers() {
+            return None;
+        }
+        let folder = store.staging(&lease.pair_name(), &spec.id());
+        let attempt: Attempt = crate::store::read_json(&folder.join(layout::ATTEMPT)).ok()?;
+        let job = (self.setup.job)(spec);
+        // The last command leaves the result; after another one there would be more to do, in a folder half used. And
+        // what loads another endpoint measures something else.
+        if attempt.command + 1 != attempt.commands || attempt.job != job {
+            return None;
+        }
+        let running = executor.attach(&folder)?;
+        watch.note("an earlier driver started this trial: its job is taken over");
+        let finish = || {
+            lease.check()?;
+            self.attend(running, &attempt.program, &attempt.log, &job, &folder, watch)?;
+            self.measured(spec, probe, &job, folder.clone())
+        };
+        Some(finish())
+    }
+
+    /// Ends what other trials of this pair, begun by a dead driver, or by this one, still run as jobs.
+    fn clear(&self, watch: &dyn Watch) -> Result<(), TrialError> {
+        for folder in self.setup.store.staged(&self.setup.lease.pair_name())? {
+            if !folder.join(layout::SLURM).is_file() {
+                continue;
+            }
+            self.setup.executor.abandon(&folder, &|| watch.is_interrupted())?;
+            if watch.is_interrupted() {
+                return Err(TrialError::Interrupted);
+            }
+            fs_err::remove_dir_all(&folder).map_err(StoreError::from)?;
+        }
+        Ok(())
     }
 
     /// Carries the trial out once.
@@ -82,17 +143,47 @@ impl<'a> Live<'a> {
                 })
         };
         ready?;
-        let id = spec.id();
-        let pair = lease.pair_name();
-        let folder = store.begin(&pair, &id)?;
+        self.clear(watch)?;
+        let folder = store.begin(&lease.pair_name(), &spec.id())?;
         let job = (self.setup.job)(spec);
-        for mut command in loadgen.prepare(&job, &folder)? {
+        let commands = loadgen.prepare(&job, &folder)?;
+        let count = commands.len();
+        for (index, mut command) in commands.into_iter().enumerate() {
             command.env.extend_from_slice(self.setup.secrets);
             let place = folder.to_string_lossy().into_owned();
             command.env.push((FOLDER_VARIABLE.to_owned(), place));
-            self.execute(&command, &job, &folder, watch)?;
+            let program = command
+                .argv
+                .first()
+                .map(|p| p.to_string_lossy().into_owned())
+                .unwrap_or_default();
+            if self.setup.executor.attaches() {
+                let attempt = Attempt {
+                    job: job.clone(),
+                    command: index,
+                    commands: count,
+                    program: program.clone(),
+                    log: command.log.clone(),
+                };
+                write_json(&folder.join(layout::ATTEMPT), &attempt)?;
+            }
+            let running = self.setup.executor.start(&command)?;
+            self.setup.store.leave_trace(&folder, &running.pids())?;
+            self.attend(running, &program, &command.log, &job, &folder, watch)?;
         }
-        let measurement = loadgen.read(&job, &folder)?;
+        self.measured(spec, probe, &job, folder)
+    }
+
+    /// Reads what a load generator left, and notes that it is whole.
+    fn measured(
+        &self,
+        spec: &TrialSpec,
+        probe: &Probe,
+        job: &TrialJob,
+        folder: PathBuf,
+    ) -> Result<Trial, TrialError> {
+        let measurement = self.setup.loadgen.read(job, &folder)?;
+        self.setup.service.vouch().map_err(TrialError::Endpoint)?;
         self.check_endpoint(&measurement)?;
         if let Some(why) = &measurement.client.void {
             return Err(TrialError::ClientTooSlow(why.clone()));
@@ -101,28 +192,31 @@ impl<'a> Live<'a> {
         // From here on the trial counts as measured, whatever happens to us.
         write_json(&folder.join(layout::MANIFEST), &manifest)?;
         Ok(Trial {
-            id,
+            id: spec.id(),
             measurement,
             folder,
             reused: false,
         })
     }
 
-    /// Runs one command to its end.
-    fn execute(
+    /// Stays with a command until its end.
+    fn attend(
         &self,
-        command: &Command,
+        mut running: Box<dyn Running>,
+        program: &str,
+        log: &Path,
         job: &TrialJob,
         folder: &Path,
         watch: &mut dyn Watch,
     ) -> Result<(), TrialError> {
-        let mut running = self.setup.executor.start(command)?;
-        self.setup.store.leave_trace(folder, &running.pids())?;
         let mut follower = self.setup.loadgen.follow(job, folder);
         let mut stopping = false;
         let exit = loop {
             if let Some(exit) = running.poll()? {
                 break exit;
+            }
+            while let Some(text) = running.news() {
+                watch.note(&text);
             }
             if watch.is_interrupted() {
                 running.kill();
@@ -156,11 +250,6 @@ impl<'a> Live<'a> {
         if watch.is_interrupted() {
             return Err(TrialError::Interrupted);
         }
-        let program = command
-            .argv
-            .first()
-            .map(|p| p.to_string_lossy().into_owned())
-            .unwrap_or_default();
         let what = match exit {
             Exit::Code(code) => format!("the load generator `{program}` ended with status {code}"),
             Exit::Signal(signal) => format!("the load generator `{program}` was ended by signal {signal}"),
@@ -176,8 +265,8 @@ impl<'a> Live<'a> {
         }
         Err(TrialError::Exit {
             what,
-            log: command.log.clone(),
-            tail: tail_of(&command.log),
+            log: log.to_owned(),
+            tail: tail_of(log),
         })
     }
 
@@ -208,8 +297,10 @@ impl<'a> Live<'a> {
 impl TrialRunner for Live<'_> {
     fn run(&mut self, spec: &TrialSpec, probe: &Probe, watch: &mut dyn Watch) -> Result<Trial, TrialError> {
         let mut left = self.setup.retries;
+        let mut found = self.adopted(spec, probe, watch);
         loop {
-            let error = match self.once(spec, probe, watch) {
+            let result = found.take().unwrap_or_else(|| self.once(spec, probe, watch));
+            let error = match result {
                 Ok(trial) => return Ok(trial),
                 Err(error) => error,
             };

@@ -67,8 +67,8 @@ impl TrialError {
             | Self::Lease(_)
             | Self::NoTimeLeft(_)
             | Self::Interrupted => false,
+            Self::Executor(error) => error.is_worth_a_retry(),
             Self::LoadGen(_)
-            | Self::Executor(_)
             | Self::Exit { .. }
             | Self::Endpoint(_)
             | Self::ClientTooSlow(_)
@@ -131,6 +131,18 @@ pub trait Service {
     /// # Errors
     /// What became of it.
     fn watch(&self) -> Result<(), String>;
+
+    /// Whether it goes on while no driver watches it: only then a trial that went on meanwhile says something about it.
+    fn outlives_drivers(&self) -> bool {
+        false
+    }
+
+    /// Whether it was well all the time since it was ready, so that what was measured is its answer; asked after every
+    /// trial.
+    ///
+    /// # Errors
+    /// What came between.
+    fn vouch(&self) -> Result<(), String>;
 
     /// Whether it answers; asked when a trial looks as if it did not.
     ///

@@ -104,6 +104,26 @@ pub(super) fn load_text(sources: &Sources, text: &[u8]) -> Result<Loaded, Settin
     })
 }
 
+/// The results root alone, for verbs that only look: whatever else is wrong does not matter to them.
+///
+/// # Errors
+/// When a named file cannot be read.
+pub fn results_dir(sources: &Sources) -> Result<PathBuf, SettingsErrors> {
+    let (env_file, text) = read_file(sources.env_file.as_deref())?;
+    let mut layers = Layers::default();
+    if let Some(path) = &env_file {
+        layers.add_file(path, &text);
+    }
+    layers.add_environment(&sources.environment);
+    layers.add_flags(&sources.flags);
+    let profile = layers.profile();
+    let mut chosen = layers.choose(profile);
+    Ok(chosen
+        .remove("RESULTS_DIR")
+        .map(|c| PathBuf::from(c.value))
+        .unwrap_or_default())
+}
+
 /// The file's path and content. A named file must be there; the default one need not.
 fn read_file(named: Option<&Path>) -> Result<(Option<PathBuf>, Vec<u8>), SettingsErrors> {
     let path = named.unwrap_or(Path::new(DEFAULT_FILE));

@@ -23,7 +23,7 @@ pub use cluster::{ClusterSettings, ExecutorChoice, Place, Reset, ServerSettings}
 pub use example::{documented, example};
 pub use frozen::{FreezeError, frozen};
 pub use keys::{Group, KEYS, Key, find as find_key};
-pub use load::{Entry, Loaded, Sources, load};
+pub use load::{Entry, Loaded, Sources, load, results_dir};
 pub use mixes::{mix_name, mix_text};
 pub use problem::{Origin, SettingsError, SettingsErrors};
 pub use shares::{MixPlan, plan_mix};

@@ -20,6 +20,10 @@ pub const JOB: &str = "job.json";
 pub const STOP: &str = "stop";
 /// Which processes work in a staging folder.
 pub const PROCESS: &str = "process.json";
+/// Which Slurm job works in a staging folder.
+pub const SLURM: &str = "slurm.json";
+/// What a job that outlives its driver was started for.
+pub const ATTEMPT: &str = "attempt.json";
 /// The load generator's output.
 pub const LOG: &str = "loadgen.log";
 /// For people and tools; never read back for decisions.

@@ -242,6 +242,32 @@ impl Drop for Lease {
     }
 }
 
+/// Who holds a lease, for display.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its host.
+    pub host: String,
+    /// Its process.
+    pub pid: i32,
+    /// Whether it lives, where it is a process of this host.
+    pub lives: Option<bool>,
+    /// When it last gave a sign of life, by the file system's clock.
+    pub beat: SystemTime,
+}
+
+/// Who holds the lease of a folder, without any attempt to take it.
+pub fn holder(folder: &Path) -> Option<Holder> {
+    let path = folder.join(LEASE);
+    let beat = std::fs::metadata(&path).ok()?.modified().ok()?;
+    let process = read(&path)?.process;
+    Some(Holder {
+        lives: process.is_local().then(|| process.is_alive()),
+        host: process.host,
+        pid: process.pid,
+        beat,
+    })
+}
+
 /// Gives signs of life until told to stop or until the lease is no longer ours.
 fn beat(path: &Path, mut owner: Owner, stop: &AtomicBool, lost: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
@@ -299,6 +325,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let lease = Lease::take(dir.path()).unwrap();
         lease.check().unwrap();
+        let now = holder(dir.path()).unwrap();
+        assert_eq!((now.lives, now.pid), (Some(true), std::process::id() as i32));
         assert!(matches!(Lease::take(dir.path()), Err(LeaseError::Held { .. })));
         drop(lease);
         assert!(!dir.path().join(LEASE).exists());

@@ -49,6 +49,18 @@ pub struct Manifest {
     pub host: String,
     /// `SLURM_JOB_ID`, where there is one.
     pub slurm_job_id: Option<String>,
+    /// Where the model server ran, where it belonged to the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerFacts>,
+}
+
+/// Where a model server ran that belonged to the run. Trials on different machines are not always comparable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerFacts {
+    /// Host name.
+    pub host: String,
+    /// Its Slurm job, where there is one.
+    pub slurm_job_id: Option<String>,
 }
 
 /// Token counts of a trial: asked for and achieved, means over the requests that were answered.

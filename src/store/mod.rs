@@ -16,7 +16,7 @@ mod staging;
 pub mod tables;
 
 pub use archive::{Store, StoreError, read_json, write_json};
-pub use lease::{Incarnation, Lease, LeaseError};
-pub use manifest::{CapacityFile, Manifest, TokenCounts};
-pub use pid::host_name;
+pub use lease::{Holder, Incarnation, Lease, LeaseError, holder};
+pub use manifest::{CapacityFile, Manifest, ServerFacts, TokenCounts};
+pub use pid::{Process, host_name, with_variable};
 pub use staging::FOLDER_VARIABLE;

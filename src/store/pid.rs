@@ -6,18 +6,18 @@ use serde::{Deserialize, Serialize};
 
 /// A process of some host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Process {
+pub struct Process {
     /// Host name.
-    pub(super) host: String,
+    pub host: String,
     /// Process number.
-    pub(super) pid: i32,
+    pub pid: i32,
     /// Start time in clock ticks since boot; zero where unknown.
-    pub(super) started: u64,
+    pub started: u64,
 }
 
 impl Process {
     /// A process of this host.
-    pub(super) fn of(pid: i32) -> Self {
+    pub fn of(pid: i32) -> Self {
         Self {
             host: host_name(),
             pid,
@@ -26,17 +26,17 @@ impl Process {
     }
 
     /// This process.
-    pub(super) fn this() -> Self {
+    pub fn this() -> Self {
         Self::of(std::process::id() as i32)
     }
 
     /// Whether it is of this host; only then [`Process::is_alive`] means anything.
-    pub(super) fn is_local(&self) -> bool {
+    pub fn is_local(&self) -> bool {
         self.host == host_name()
     }
 
     /// Whether it still runs.
-    pub(super) fn is_alive(&self) -> bool {
+    pub fn is_alive(&self) -> bool {
         self.pid > 0
             && kill(Pid::from_raw(self.pid), None) != Err(nix::errno::Errno::ESRCH)
             && start_time(self.pid).is_none_or(|now| now == self.started)
@@ -44,7 +44,7 @@ impl Process {
 }
 
 /// Processes of this host and user whose environment has this variable, from `/proc`, where there is one.
-pub(super) fn with_variable(name: &str, value: &str) -> Vec<Pid> {
+pub fn with_variable(name: &str, value: &str) -> Vec<Pid> {
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return Vec::new();
     };

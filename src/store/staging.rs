@@ -1,11 +1,11 @@
 //! What a killed driver left behind: load generators that still run, and folders that hold half a trial.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
-use super::layout::{MANIFEST, PROCESS, STAGING};
+use super::layout::{MANIFEST, PROCESS, SLURM, STAGING};
 use super::pid::{Process, with_variable};
 use super::{Store, StoreError, read_json, write_json};
 
@@ -23,26 +23,36 @@ impl Store {
         write_json(&staged.join(PROCESS), &processes)
     }
 
+    /// The staging folders of a pair that hold no complete trial.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn staged(&self, pair: &str) -> Result<Vec<PathBuf>, StoreError> {
+        let entries = match fs_err::read_dir(self.root().join(STAGING).join(pair)) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        };
+        let folders: Vec<PathBuf> = entries.map(|e| Ok(e?.path())).collect::<std::io::Result<_>>()?;
+        let is_half = |folder: &PathBuf| !folder.join(MANIFEST).is_file();
+        Ok(folders.into_iter().filter(is_half).collect())
+    }
+
     /// Clears the staging folders of a pair whose lease we hold: ends load generators that still run for a dead
-    /// driver, removes what is not complete. Complete trials stay; they count as measured.
+    /// driver, removes what is not complete. Complete trials stay; they count as measured. So does the folder of a Slurm
+    /// job, which may live although its driver is dead: it is taken over, or ended before the first new trial.
     ///
     /// # Errors
     /// When a folder cannot be read or removed.
     pub fn sweep(&self, pair: &str) -> Result<(), StoreError> {
-        let entries = match fs_err::read_dir(self.root().join(STAGING).join(pair)) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error.into()),
-        };
-        for entry in entries {
-            let folder = entry?.path();
-            if folder.join(MANIFEST).is_file() {
-                continue;
-            }
+        for folder in self.staged(pair)? {
             let left: Vec<Process> = read_json(&folder.join(PROCESS)).unwrap_or_default();
             for process in left.iter().filter(|p| p.is_local() && p.is_alive()) {
                 // It may end by itself meanwhile.
                 let _ = killpg(Pid::from_raw(process.pid), Signal::SIGKILL);
+            }
+            if folder.join(SLURM).is_file() {
+                continue;
             }
             for pid in with_variable(FOLDER_VARIABLE, &folder.to_string_lossy()) {
                 let _ = kill(pid, Signal::SIGKILL);
@@ -85,5 +95,26 @@ mod tests {
         assert!(!staged("half").exists());
         assert!(staged("whole").exists());
         store.sweep("2_2").unwrap();
+    }
+
+    #[test]
+    fn the_folder_of_a_job_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let folder = store.root().join(STAGING).join("1_1").join("job");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(SLURM), "{}").unwrap();
+        // On this same host, and not to be taken for an orphan.
+        let mut job = std::process::Command::new("sleep")
+            .arg("600")
+            .env(FOLDER_VARIABLE, &folder)
+            .spawn()
+            .unwrap();
+        store.sweep("1_1").unwrap();
+        assert!(folder.join(SLURM).exists());
+        assert!(job.try_wait().unwrap().is_none());
+        job.kill().unwrap();
+        job.wait().unwrap();
+        assert_eq!(store.staged("1_1").unwrap(), [folder]);
     }
 }

@@ -11,9 +11,8 @@ use super::exit::{Exit, Failure, Outcome};
 use super::halt::{Halt, Why};
 use super::interrupt::Interrupt;
 use super::run::answers;
-use crate::campaign::ProgressFile;
-use crate::cluster::Walltime;
-use crate::executor::local::Local;
+use crate::campaign::{self, Home, ProgressFile};
+use crate::cluster::{Scripts, Walltime};
 use crate::executor::slurm::{JobId, Slurm};
 use crate::loadgen::API_KEY_VARIABLE;
 use crate::settings::{self, Experiment, Loaded, Sources};
@@ -66,7 +65,15 @@ pub(crate) fn run(args: Args) -> Outcome {
         Err(error) => return Err(error.into()),
     };
     let id = job.as_deref().and_then(JobId::parse);
-    let journal = run.journal(Some(&writer(job.as_deref(), incarnation.restart)));
+    let writer = writer(job.as_deref(), incarnation.restart);
+    let journal = run.journal(Some(&writer));
+    let scripts = Scripts::from_run(&run).map_err(Failure::input)?;
+    let home = Home {
+        run: &run,
+        seat: &seat,
+        scripts: &scripts,
+        writer: &writer,
+    };
     if let Some(id) = &id {
         let started = Note::Started {
             id: id.clone(),
@@ -85,9 +92,10 @@ pub(crate) fn run(args: Args) -> Outcome {
         experiments: &experiments,
         fresh: args.fresh,
         wait: true,
-        executor: &Local,
+        executor: campaign::executor(settings, Some(&home))?.as_ref(),
         incarnation,
         job,
+        home: Some(&home),
         observer: Some(Box::new(ProgressFile::new(run.clone(), plan.trial_s))),
         time_left: &|seconds| conduct::fits(walltime.as_ref(), settings, seconds),
         halt: &halt,

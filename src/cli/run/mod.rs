@@ -2,9 +2,10 @@
 
 pub(super) mod answers;
 mod dry_run;
+mod login;
 
+use crate::campaign;
 use crate::cluster::Walltime;
-use crate::executor::local::Local;
 use crate::executor::slurm::{JobId, Slurm};
 use crate::store::Incarnation;
 
@@ -14,6 +15,7 @@ use super::exit::{Exit, Failure, Outcome};
 use super::halt::{Halt, Why};
 use super::interrupt::Interrupt;
 use super::settings_args::SettingsArgs;
+use login::Login;
 
 /// Find the maximum sustainable throughput of an endpoint for each token pair.
 ///
@@ -72,20 +74,32 @@ pub(crate) fn run(args: Args) -> Outcome {
         .filter(|_| Slurm::is_here())
         .and_then(JobId::parse)
         .map(|id| Walltime::of(id, settings.cluster.margin, settings.cluster.poll));
-    let halt = Halt::new(&interrupt, None, None, walltime.as_ref());
+    let login = Login::begin_if_needed(settings).map_err(Failure::input)?;
+    let home = login.as_ref().map(Login::home);
+    let halt = Halt::new(
+        &interrupt,
+        login.as_ref().map(|login| &login.run),
+        login.as_ref().map(|login| &login.lease),
+        walltime.as_ref(),
+    );
     let conducted = Conduct {
         settings,
         experiments: &settings.experiments,
         fresh: args.fresh,
         wait: args.wait,
-        executor: &Local,
+        executor: campaign::executor(settings, home.as_ref())?.as_ref(),
         incarnation: Incarnation::default(),
         job,
-        observer: None,
+        home: home.as_ref(),
+        observer: login.as_ref().map(Login::progress),
         time_left: &|seconds| conduct::fits(walltime.as_ref(), settings, seconds),
         halt: &halt,
     }
-    .run()?;
+    .run();
+    if let Some(login) = &login {
+        login.end(&conducted)?;
+    }
+    let conducted = conducted?;
     answers::print(&conducted.answers, &settings.results_dir, args.format)?;
     match conducted.ended {
         None => Ok(answers::worst(&conducted.answers)),
@@ -102,11 +116,6 @@ pub(crate) fn run(args: Args) -> Outcome {
             let exit = match why {
                 Why::Walltime if !interrupt.is_set() => Exit::Terminated,
                 _ => interrupt.exit(),
-            };
-            let error = if told.is_empty() {
-                error
-            } else {
-                error.context(told)
             };
             Err(Failure::new(exit, error))
         }

@@ -96,6 +96,7 @@ impl Slurm {
                     environment_is_ours(name) && !self.withheld.iter().any(|withheld| withheld == name)
                 })
             }))
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -60,6 +60,8 @@ pub struct Slurm {
     pub patience: Duration,
     /// Variables of the environment that its programs, and so the jobs, do not get: those that hold secrets.
     pub withheld: Vec<String>,
+    /// Variables of its commands beside those of this process: another `SLURM_CONF`, another `PATH`.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Default for Slurm {
@@ -67,6 +69,7 @@ impl Default for Slurm {
         Self {
             patience: Duration::from_secs(30),
             withheld: Vec::new(),
+            environment: Vec::new(),
         }
     }
 }
@@ -128,7 +131,7 @@ impl Slurm {
     /// When it does not answer.
     pub fn mine(&self) -> Result<Vec<Job>, SlurmError> {
         let argv = ["-h", "--me", "-t", "all", "-o", query::FORMAT].map(str::to_owned);
-        Ok(query::parse(&self.call("squeue", &argv)?.stdout))
+        Ok(Job::parse_all(&self.call("squeue", &argv)?.stdout))
     }
 
     /// The jobs of these names, finished ones too: one `squeue`.
@@ -137,7 +140,7 @@ impl Slurm {
     /// When it does not answer.
     pub fn named(&self, names: &[String]) -> Result<Vec<Job>, SlurmError> {
         let argv = ["-h", "-t", "all", "-n", &names.join(","), "-o", query::FORMAT].map(str::to_owned);
-        let mut jobs = query::parse(&self.call("squeue", &argv)?.stdout);
+        let mut jobs = Job::parse_all(&self.call("squeue", &argv)?.stdout);
         jobs.retain(|job| names.iter().any(|name| job.is_named(name)));
         Ok(jobs)
     }
@@ -203,7 +206,7 @@ impl Slurm {
         let list: Vec<&str> = ids.iter().map(JobId::as_str).collect();
         let argv = ["-h", "-t", "all", "-j", &list.join(","), "-o", query::FORMAT].map(str::to_owned);
         match self.call("squeue", &argv) {
-            Ok(said) => Ok(query::parse(&said.stdout)),
+            Ok(said) => Ok(Job::parse_all(&said.stdout)),
             // A single id that is unknown is an error to squeue, several are dropped silently.
             Err(SlurmError::Refused { line, .. }) if line.contains("Invalid job id") => Ok(Vec::new()),
             Err(error) => Err(error),

@@ -67,6 +67,11 @@ pub struct Job {
 }
 
 impl Job {
+    /// Reads what squeue prints; what is not a row is left out.
+    pub fn parse_all(text: &str) -> Vec<Self> {
+        text.lines().filter_map(row).collect()
+    }
+
     /// Whether it has this name. Columns that a newer or a changed `squeue` adds end up behind it.
     pub fn is_named(&self, name: &str) -> bool {
         self.name == name
@@ -99,11 +104,6 @@ pub(super) fn steps(text: &str, name: &str) -> Vec<JobId> {
         let (id, named) = line.trim().split_once('|')?;
         (named == name).then(|| JobId::parse(id)).flatten()
     };
-    text.lines().filter_map(row).collect()
-}
-
-/// Reads the rows; what is not a row is left out.
-pub(super) fn parse(text: &str) -> Vec<Job> {
     text.lines().filter_map(row).collect()
 }
 
@@ -168,7 +168,7 @@ slurm_load_jobs: some warning of a site
 
     #[test]
     fn rows_of_every_shape_are_read() {
-        let jobs = parse(ROWS);
+        let jobs = Job::parse_all(ROWS);
         assert_eq!(jobs.len(), 6);
         let waiting = &jobs[0];
         assert_eq!((waiting.id.as_str(), waiting.array.as_str()), ("2_[2-5%2]", "2"));

@@ -56,6 +56,9 @@ pub fn submit(slurm: &Slurm, journal: &Journal, submission: &Submission) -> Resu
 }
 
 /// [`submit`], until `given_up`; `tell` hears what it waits for.
+///
+/// # Errors
+/// As [`submit`].
 pub fn submit_unless(
     slurm: &Slurm,
     journal: &Journal,

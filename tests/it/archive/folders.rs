@@ -114,6 +114,7 @@ fn ours(dir: &Path) -> Manifest {
         mst_version: "0.1.0".into(),
         host: "host".into(),
         slurm_job_id: Some("42".into()),
+        server: None,
     };
     std::fs::write(dir.join("trial.json"), serde_json::to_vec(&manifest).unwrap()).unwrap();
     manifest
