@@ -63,11 +63,11 @@ Exit codes:
 enum Verb {
     Run(run::Args),
     Submit(submit::Args),
+    Resume(resume::Args),
     Status(status::Args),
     List(list::Args),
     Logs(logs::Args),
     Cancel(cancel::Args),
-    Resume(resume::Args),
     #[command(hide = true)]
     Drive(drive::Args),
     #[command(hide = true)]
@@ -99,11 +99,11 @@ pub fn main() -> ExitCode {
     let outcome: Outcome = match cli.verb {
         Verb::Run(args) => run::run(args),
         Verb::Submit(args) => submit::run(args),
+        Verb::Resume(args) => resume::run(args),
         Verb::Status(args) => status::run(args),
         Verb::List(args) => list::run(args),
         Verb::Logs(args) => logs::run(args),
         Verb::Cancel(args) => cancel::run(args),
-        Verb::Resume(args) => resume::run(args),
         Verb::Drive(args) => drive::run(args),
         Verb::Host(args) => host::run(args),
         Verb::Trial(args) => trial::run(args),

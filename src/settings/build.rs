@@ -10,8 +10,8 @@ use super::layers::{Chosen, Layers, shown};
 use super::problem::{Origin, SettingsError};
 use super::values::{self, one_of};
 use super::{
-    Evaluation, ExperimentType, Key, Layout, Profile, SearchKind, Secret, Settings, cluster, external, keys,
-    url,
+    Evaluation, ExecutorChoice, ExperimentType, Key, Layout, LoadGenChoice, Profile, SearchKind, Secret,
+    Settings, cluster, external, keys, url,
 };
 use crate::loadgen::{Api, ResultsJson};
 use crate::workload::Arrival;
@@ -346,6 +346,15 @@ fn check_together(r: &mut Reader<'_>, s: &Settings) {
         r.refuse(
             "SERVER_COMMAND",
             "URL names a server that runs already, SERVER_COMMAND starts one; keep one of the two",
+        );
+    }
+    let embedded = s.url.is_none() && s.server.is_none();
+    let native = matches!(s.loadgen, LoadGenChoice::Native { .. });
+    if embedded && native && s.cluster.executor == ExecutorChoice::Sbatch {
+        r.refuse(
+            "EXECUTOR",
+            "the embedded server answers on the driver's machine only, and trials run elsewhere; set URL, or \
+             SERVER_COMMAND, for example SERVER_COMMAND=mst serve --profile demo --listen 0.0.0.0:{port}",
         );
     }
     let mixes = s.experiments.iter().filter(|e| e.pair().is_none()).count();

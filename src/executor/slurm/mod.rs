@@ -58,18 +58,18 @@ pub enum SlurmError {
 pub struct Slurm {
     /// How long a command may take.
     pub patience: Duration,
-    /// Variables of the environment that its programs, and so the jobs, do not get: those that hold secrets.
-    pub withheld: Vec<String>,
     /// Variables of its commands beside those of this process: another `SLURM_CONF`, another `PATH`.
     pub environment: Vec<(String, String)>,
+    /// Variables of the environment that its programs, and so the jobs, do not get: those that hold secrets.
+    pub withheld: Vec<String>,
 }
 
 impl Default for Slurm {
     fn default() -> Self {
         Self {
             patience: Duration::from_secs(30),
-            withheld: Vec::new(),
             environment: Vec::new(),
+            withheld: Vec::new(),
         }
     }
 }
