@@ -1,13 +1,14 @@
 //! `mst resume`: goes on with a run whose jobs are gone.
 
 use std::io::Write;
+use std::time::Duration;
 
 use anyhow::anyhow;
 use serde_json::json;
 
 use super::exit::{Exit, Failure, Outcome};
 use super::interrupt::Interrupt;
-use super::settings_args::SettingsArgs;
+use super::runs_args::ResultsArg;
 use super::submit::send::{PATIENCE, SentJob, gather, place, slurm, with_remedy};
 use super::{Format, print_json};
 use crate::cluster::submission::{self, DRIVE, array, with_time};
@@ -41,9 +42,8 @@ pub(crate) struct Args {
     /// How the answer is printed on stdout.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    // Last: its heading holds for what follows it.
     #[command(flatten)]
-    settings: SettingsArgs,
+    results: ResultsArg,
 }
 
 /// Runs the verb.
@@ -52,10 +52,10 @@ pub(crate) fn run(args: Args) -> Outcome {
     let limit = args
         .time
         .as_deref()
-        .map(|text| time::parse_limit(text).map(time::limit))
+        .map(time::parse_limit)
         .transpose()
         .map_err(|problem| Failure::input(anyhow!("flag: --time: {problem}")))?;
-    let run = find(&args)?;
+    let run = args.results.find(Some(&args.run))?;
     let plan = run.plan().map_err(Failure::input)?;
     if plan.mode == Mode::Login {
         return Err(Failure::input(anyhow!(
@@ -78,7 +78,7 @@ pub(crate) fn run(args: Args) -> Outcome {
     refuse_if_alive(&slurm, &run, &plan)?;
     let mut options = Vec::new();
     if let Some(limit) = limit {
-        options.extend(set_limit(&run, &limit)?);
+        options.extend(set_limit(&run, &plan, limit)?);
     }
     if plan.mode == Mode::Array {
         options.push(format!("--array={}", array(&seats.tasks(), plan.throttle)));
@@ -91,16 +91,6 @@ pub(crate) fn run(args: Args) -> Outcome {
     arguments.extend(args.fresh.then(|| "--fresh".to_owned()));
     let jobs = submit(&slurm, &run, &plan, &seats, options, arguments)?;
     told(&run, &plan, &seats, &jobs, args.format)
-}
-
-/// The run that is meant. Settings are needed for the name of the results folder only.
-fn find(args: &Args) -> Result<RunDir, Failure> {
-    let path = std::path::Path::new(&args.run);
-    if args.run.contains('/') || path.join("plan.json").is_file() {
-        return RunDir::open(path).map_err(Failure::input);
-    }
-    let loaded = args.settings.load()?;
-    RunDir::find(&loaded.settings.results_dir, Some(&args.run)).map_err(Failure::input)
 }
 
 /// The seats whose drivers are to go on: that of the whole run, or of some tasks, with how they ended.
@@ -170,10 +160,15 @@ fn refuse_if_alive(slurm: &Slurm, run: &RunDir, plan: &Plan) -> Result<(), Failu
 
 /// The time limit from now on, in the script that successors are submitted with, too. An option for sbatch where the
 /// script has no line for it.
-fn set_limit(run: &RunDir, limit: &str) -> Result<Option<String>, Failure> {
+fn set_limit(run: &RunDir, plan: &Plan, limit: Duration) -> Result<Option<String>, Failure> {
+    run.write_plan(&Plan {
+        walltime_s: Some(limit.as_secs_f64()),
+        ..plan.clone()
+    })?;
+    let limit = time::limit(limit);
     let path = run.path().join(DRIVE);
     let script = fs_err::read_to_string(&path).map_err(Failure::input)?;
-    match with_time(&script, limit) {
+    match with_time(&script, &limit) {
         Some(changed) => {
             // A successor's sbatch never reads half of it.
             let new = path.with_extension("slurm.new");

@@ -61,7 +61,7 @@ const REMEDIES: &[(&[&str], &str)] = &[
         "this cluster takes no heterogeneous jobs: use SERVER_PLACE=node, or job",
     ),
     (
-        &["unrecognized option", "Try \"sbatch --help\"", "invalid option"],
+        &["unrecognized option", "invalid option", "Invalid directive", "sbatch --help"],
         "one of the lines in `sbatch` in slurm/cluster.yml, or of your own templates, is not an option here",
     ),
 ];
@@ -115,6 +115,7 @@ mod tests {
                 "--mode job",
             ),
             ("sbatch: unrecognized option '--colour=red'", "templates"),
+            ("Invalid directive found in batch script: words", "templates"),
         ] {
             let told = remedy(line).unwrap_or_else(|| panic!("{line}"));
             assert!(told.contains(fragment), "{line}: {told}");

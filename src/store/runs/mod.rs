@@ -106,7 +106,7 @@ impl RunDir {
     /// # Errors
     /// When the folder cannot be read.
     pub fn all(results: &Path) -> Result<Vec<Self>, RunError> {
-        let entries = match fs_err::read_dir(results.join(RUNS)) {
+        let entries = match fs_err::canonicalize(results.join(RUNS)).and_then(fs_err::read_dir) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error.into()),

@@ -5,4 +5,5 @@ mod executor;
 mod faults;
 mod harness;
 mod server;
+mod submit;
 mod watch;
