@@ -63,7 +63,8 @@ impl<'a> Halt<'a> {
         if self.seat.is_some_and(Lease::is_lost) {
             return Some(Why::Superseded);
         }
-        if self.looked.get().is_none_or(|at| at.elapsed() >= LOOK) {
+        // Whoever cancels leaves the mark first and sends a signal then.
+        if self.interrupt.is_set() || self.looked.get().is_none_or(|at| at.elapsed() >= LOOK) {
             self.looked.set(Some(Instant::now()));
             if self.run.is_some_and(RunDir::is_asked_to_stop) {
                 return Some(Why::Cancelled);

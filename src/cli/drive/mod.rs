@@ -54,7 +54,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         eprintln!("this run has ended: {}; nothing to do", ended.why);
         return Ok(Exit::Done);
     }
-    let job = std::env::var("SLURM_JOB_ID").ok();
+    let job = own_job();
     let incarnation = incarnation(&plan);
     let lease = match Lease::take_as(seat.path(), &incarnation) {
         Ok(lease) => lease,
@@ -248,6 +248,16 @@ fn passed_on(args: &Args) -> Vec<String> {
         .iter()
         .flat_map(|pair| ["--pair".to_owned(), pair.clone()])
         .collect()
+}
+
+/// This job as squeue shows it: `17`, or `17_3` for the task of an array, whose id in the environment is another.
+fn own_job() -> Option<String> {
+    let variable = |name| std::env::var(name).ok();
+    let task = variable("SLURM_ARRAY_JOB_ID").zip(variable("SLURM_ARRAY_TASK_ID"));
+    match task {
+        Some((array, task)) => Some(format!("{array}_{task}")),
+        None => variable("SLURM_JOB_ID"),
+    }
 }
 
 /// The name that this job was submitted under.
