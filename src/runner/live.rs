@@ -191,6 +191,11 @@ impl<'a> Live<'a> {
         let manifest = (self.setup.manifest)(spec, probe, &measurement);
         // From here on the trial counts as measured, whatever happens to us.
         write_json(&folder.join(layout::MANIFEST), &manifest)?;
+        if self.setup.executor.attaches() {
+            // Not worth failing for.
+            let _ = fs_err::remove_file(folder.join(layout::ATTEMPT));
+        }
+        self.setup.executor.tidy(&folder);
         Ok(Trial {
             id: spec.id(),
             measurement,
