@@ -17,3 +17,7 @@ bench:
 # The main job against the embedded server.
 demo:
     cargo run --release -- run
+
+# A portable binary and its archive.
+release:
+    ./scripts/release

@@ -1,5 +1,6 @@
 //! Where a driver is at home that starts something elsewhere: its run, its seat, and the scripts of its jobs.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cluster::{Scripts, ServerContext, TrialContext};
@@ -109,8 +110,26 @@ pub(super) fn start<'a>(
         program: plan.program,
         prefix: home.scripts.profile.container.clone(),
         key: settings.api_key.clone(),
-        key_file: Some(home.run.key_file()).filter(|file| file.is_file()),
+        key_file: key_file(settings, home.run)?,
         launcher,
         local: only_here,
     })
+}
+
+/// The file with the key, for a server whose environment is not made by us.
+fn key_file(settings: &Settings, run: &RunDir) -> Result<Option<PathBuf>, ServerError> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let path = run.key_file();
+    let is_job = settings
+        .server
+        .as_ref()
+        .is_some_and(|server| server.place == Place::Job);
+    if let Some(key) = settings.api_key.as_ref().filter(|_| is_job && !path.is_file()) {
+        let mut options = std::fs::OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o600).open(&path);
+        file.and_then(|mut file| file.write_all(key.expose().as_bytes()))
+            .map_err(RunError::from)?;
+    }
+    Ok(Some(path).filter(|path| path.is_file()))
 }

@@ -44,8 +44,17 @@ struct Done {
     run: String,
     /// Whether it had ended by itself.
     had_ended: bool,
+    /// Whether it was asked to stop before.
+    was_asked_before: bool,
     /// Jobs that were cancelled.
     jobs: Vec<JobId>,
+}
+
+impl Done {
+    /// Whether something was done that was not done before.
+    fn is_news(&self) -> bool {
+        !self.was_asked_before || !self.jobs.is_empty()
+    }
 }
 
 /// Runs the verb.
@@ -59,17 +68,18 @@ pub(crate) fn run(args: Args) -> Outcome {
             .map_err(|e| Failure::from(anyhow::Error::new(e).context(facts.name.clone())))?;
     }
     let done = cancel_jobs(&slurm, &chosen)?;
+    let is_named = args.run.is_some();
     match args.format {
         Format::Json => super::print_json(&done)?,
         Format::Human => {
             let mut out = std::io::stdout().lock();
-            for done in &done {
+            for done in done.iter().filter(|done| is_named || done.is_news()) {
                 writeln!(out, "{}", told(done))?;
             }
         }
     }
-    if chosen.is_empty() {
-        eprintln!("nothing to cancel: no run has not ended");
+    if !is_named && !done.iter().any(Done::is_news) {
+        eprintln!("nothing to cancel: every run has ended or was asked to stop, and none has jobs");
     }
     Ok(Exit::Done)
 }
@@ -87,11 +97,16 @@ fn choose(args: &Args) -> Result<Vec<(RunDir, Facts)>, Failure> {
     let mut chosen = Vec::new();
     for run in args.results.find_all(&[])? {
         let (run, facts) = with_facts(run)?;
-        if !facts.has_ended() && !facts.is_asked_to_stop || args.all && !facts.has_ended() {
+        if !facts.has_ended() {
             chosen.push((run, facts));
         }
     }
-    if chosen.len() > 1 && !args.all {
+    if args.all || chosen.iter().all(|(_, facts)| facts.is_asked_to_stop) {
+        // Those that were asked before are asked again: Slurm may not have answered then.
+        return Ok(chosen);
+    }
+    chosen.retain(|(_, facts)| !facts.is_asked_to_stop);
+    if chosen.len() > 1 {
         let names: Vec<&str> = chosen.iter().map(|(_, facts)| facts.name.as_str()).collect();
         return Err(Failure::input(anyhow::anyhow!(
             "these runs have not ended: {}; name one, or all of them with --all",
@@ -101,7 +116,7 @@ fn choose(args: &Args) -> Result<Vec<(RunDir, Facts)>, Failure> {
     Ok(chosen)
 }
 
-/// Cancels what Slurm has of the runs: one question for all of them.
+/// Cancels what Slurm has of the runs: one question and one order for all of them.
 fn cancel_jobs(slurm: &Slurm, chosen: &[(RunDir, Facts)]) -> Result<Vec<Done>, Failure> {
     let needs_slurm = |facts: &Facts| facts.plan.mode != Mode::Login || !facts.journal.is_empty();
     let rows = if chosen.iter().any(|(_, facts)| needs_slurm(facts)) {
@@ -110,35 +125,48 @@ fn cancel_jobs(slurm: &Slurm, chosen: &[(RunDir, Facts)]) -> Result<Vec<Done>, F
         Vec::new()
     };
     let mut done = Vec::new();
-    for (run, facts) in chosen {
+    let mut doubts = Vec::new();
+    for (_, facts) in chosen {
         let ours: Vec<&Job> = rows
             .iter()
             .filter(|job| kind_of(&facts.plan.tag, &job.name).is_some())
             .collect();
+        doubts.extend(
+            doubtful(facts)
+                .into_iter()
+                .filter(|name| !ours.iter().any(|job| job.is_named(name))),
+        );
         // A whole array, or both parts of a heterogeneous job, by one number.
         let alive: BTreeSet<(&JobId, &str)> = ours
             .iter()
             .filter(|job| job.state.is_alive())
             .map(|job| (&job.array, job.name.as_str()))
             .collect();
-        let ids: Vec<JobId> = alive.iter().map(|(id, _)| (*id).clone()).collect();
-        slurm.cancel(&ids).map_err(|error| silent(error, chosen))?;
-        for name in doubtful(facts) {
-            if !ours.iter().any(|job| job.name == name) {
-                slurm.cancel_named(name).map_err(|error| silent(error, chosen))?;
-            }
-        }
-        let journal = run.journal(None);
+        done.push((facts, alive));
+    }
+    let ids: Vec<JobId> = done
+        .iter()
+        .flat_map(|(_, alive)| alive.iter().map(|(id, _)| (*id).clone()))
+        .collect();
+    slurm.cancel(&ids).map_err(|error| silent(error, chosen))?;
+    for name in doubts {
+        slurm.cancel_named(name).map_err(|error| silent(error, chosen))?;
+    }
+    for ((run, _), (_, alive)) in chosen.iter().zip(&done) {
         for (id, name) in alive {
-            journal.note(name, &Note::Cancelled { id: id.clone() })?;
+            let id = (*id).clone();
+            run.journal(None).note(name, &Note::Cancelled { id })?;
         }
-        done.push(Done {
+    }
+    Ok(done
+        .into_iter()
+        .map(|(facts, alive)| Done {
             run: facts.name.clone(),
             had_ended: facts.has_ended(),
-            jobs: ids,
-        });
-    }
-    Ok(done)
+            was_asked_before: facts.is_asked_to_stop,
+            jobs: alive.into_iter().map(|(id, _)| id.clone()).collect(),
+        })
+        .collect())
 }
 
 /// Names of jobs of which Slurm never said whether it took them.

@@ -78,8 +78,13 @@ impl ExecutorError {
     /// Whether another try may help. One that may exist already is not submitted again.
     pub fn is_worth_a_retry(&self) -> bool {
         match self {
-            Self::Start { .. } | Self::Wait { .. } | Self::Job { .. } | Self::Slurm { .. } => true,
-            Self::Submit(SubmitError::Slurm(SlurmError::ForNow { .. } | SlurmError::NoAnswer { .. })) => true,
+            Self::Start { .. }
+            | Self::Wait { .. }
+            | Self::Job { .. }
+            | Self::Slurm { .. }
+            | Self::Submit(SubmitError::Slurm(SlurmError::ForNow { .. } | SlurmError::NoAnswer { .. })) => {
+                true
+            }
             Self::Submit(_) | Self::Staging { .. } => false,
         }
     }

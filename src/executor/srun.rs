@@ -1,10 +1,11 @@
 //! Commands by `srun`: as a step of the job that this process runs in, else each as a small job of its own.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::local::{LocalRunning, spawn};
-use super::sbatch::Worker;
+use super::sbatch::{Record, Worker, abandon, folder_of};
 use super::slurm::{Slurm, environment_is_ours};
 use super::{Executor, ExecutorError, Exit, Running};
 use crate::loadgen::Command;
@@ -99,6 +100,15 @@ impl Executor for Srun {
         stepped.argv = argv;
         stepped.timeout = None;
         stepped.env.extend(self.slurm.environment.iter().cloned());
+        if !self.is_in_job
+            && let Some(folder) = folder_of(command)
+        {
+            // A job of its own may outlive an srun that was killed with all it started.
+            Record::note_srun(&folder, &name, command).map_err(|why| ExecutorError::Staging {
+                program: name.clone(),
+                why: why.to_string(),
+            })?;
+        }
         let inner = spawn(&stepped, &self.removed(), GRACE)?;
         let worker = (!self.is_in_job).then(|| Worker::watch(self.slurm.clone(), &name, self.poll));
         Ok(Box::new(SrunRunning {
@@ -107,6 +117,10 @@ impl Executor for Srun {
             worker,
             timeout: command.timeout,
         }))
+    }
+
+    fn abandon(&self, folder: &Path, interrupted: &dyn Fn() -> bool) -> Result<(), ExecutorError> {
+        abandon(&self.slurm, folder, interrupted)
     }
 }
 

@@ -16,6 +16,9 @@ const STOP: &str = "server-stop";
 /// Version of the files.
 pub(super) const SCHEMA: u32 = 1;
 
+/// Environment variable of a server that holds the token of its order, by which its stray processes are found.
+pub(super) const TOKEN_VARIABLE: &str = "MST_SERVER_TOKEN";
+
 /// What the wrapper is to start. It holds no secret: a key reaches the server by its environment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
@@ -85,6 +88,8 @@ pub struct Status {
     pub port: Option<u16>,
     /// The machine that it runs on.
     pub machine: String,
+    /// The node, as Slurm calls it.
+    pub node: Option<String>,
     /// Its process.
     pub pid: Option<i32>,
     /// The Slurm job, where there is one.
@@ -186,6 +191,20 @@ impl Folder {
     pub(super) fn script(&self, number: u32) -> PathBuf {
         self.0.join(format!("server-{number}.slurm"))
     }
+}
+
+/// Whether Slurm says so that something ran out of memory.
+pub(super) fn tells_of_memory(said: &str) -> bool {
+    let said = said.to_ascii_lowercase();
+    [
+        "oom-kill",
+        "oom_kill",
+        "out of memory",
+        "exceeded memory limit",
+        "exceeded job memory limit",
+    ]
+    .iter()
+    .any(|words| said.contains(words))
 }
 
 /// The last lines of a log.

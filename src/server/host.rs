@@ -1,5 +1,6 @@
 //! The wrapper that runs where the server runs: picks the port, starts the server, gives signs of life, ends it.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::net::Ipv4Addr;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -11,7 +12,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
-use super::files::{Folder, Order, Phase, SCHEMA, ServerExit, Status, tail};
+use super::files::{Folder, Order, Phase, SCHEMA, ServerExit, Status, TOKEN_VARIABLE, tail};
 use super::memory::MemoryKills;
 use super::port::{Reserved, reachable_name};
 use crate::loadgen::API_KEY_VARIABLE;
@@ -29,8 +30,6 @@ const STANDSTILL: Duration = Duration::from_secs(4);
 const DEAD_PATIENCE: Duration = Duration::from_secs(6);
 /// How often another port is tried when the server says that its port is taken.
 const PORTS: u32 = 5;
-/// Environment variable of a server that holds the token of its order, by which its stray processes are found.
-const TOKEN_VARIABLE: &str = "MST_SERVER_TOKEN";
 /// What servers write when their port is taken.
 const TAKEN: [&str; 3] = ["address already in use", "address in use", "eaddrinuse"];
 
@@ -92,6 +91,7 @@ fn first_status(order: &Order) -> Status {
         },
         port: None,
         machine: host_name(),
+        node: variable("SLURMD_NODENAME"),
         pid: None,
         job: variable("SLURM_JOB_ID"),
         step: variable("SLURM_STEP_ID").filter(|_| variable("SLURM_PROCID").is_some()),
@@ -190,9 +190,7 @@ impl Host<'_> {
                 .replace("{folder}", &self.folder.path().to_string_lossy())
         };
         let argv: Vec<String> = self.order.argv.iter().map(fill).collect();
-        let (program, arguments) = argv
-            .split_first()
-            .ok_or("could not be started: its command is empty")?;
+        let program = std::env::current_exe().map_err(|e| format!("could not be started: {e}"))?;
         let open = || -> std::io::Result<(File, File)> {
             let both = File::options().create(true).append(true).open(log)?;
             Ok((both.try_clone()?, both))
@@ -200,7 +198,8 @@ impl Host<'_> {
         let (stdout, stderr) = open().map_err(|e| format!("could not be started: {}: {e}", log.display()))?;
         let mut command = Command::new(program);
         command
-            .args(arguments)
+            .args(["host", "--"])
+            .args(&argv)
             .current_dir(&self.order.cwd)
             .env(TOKEN_VARIABLE, &self.order.token)
             .stdin(Stdio::null())
@@ -214,7 +213,7 @@ impl Host<'_> {
         drop(reserved);
         let child = command
             .spawn()
-            .map_err(|e| format!("could not be started: `{program}`: {e}"))?;
+            .map_err(|e| format!("could not be started: {e}"))?;
         self.status.state = Phase::Running;
         self.status.port = Some(port);
         self.status.pid = Some(child.id() as i32);
@@ -315,6 +314,22 @@ impl Host<'_> {
             let _ = kill(pid, Signal::SIGKILL);
         }
     }
+}
+
+/// Becomes the server: it dies with its wrapper, however that ends. Returns only when the program cannot be run.
+pub fn become_server(argv: &[OsString]) -> std::io::Error {
+    let Some((program, arguments)) = argv.split_first() else {
+        return std::io::Error::other("the server's command is empty");
+    };
+    if let Err(error) = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL) {
+        return error.into();
+    }
+    let error = Command::new(program).args(arguments).exec();
+    let name = program.to_string_lossy();
+    std::io::Error::new(
+        error.kind(),
+        format!("the server cannot be started: `{name}`: {error}"),
+    )
 }
 
 /// Whether a process is stopped, from `/proc`, where there is one.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::ServerError;
-use super::files::{Folder, Order};
+use super::files::{Folder, Order, tail, tells_of_memory};
 use super::launch::Standing;
 use crate::executor::slurm::{self, Batch, Job, JobId, Phase, Slurm, Submission};
 use crate::store::runs::{Journal, RunDir};
@@ -77,6 +77,7 @@ impl JobLauncher {
             slurm: self.slurm.clone(),
             poll: self.poll,
             tag,
+            log: folder.launch_log(order.number),
             reason: format!("job {id} is submitted"),
             id,
             asked: None,
@@ -93,6 +94,8 @@ pub(super) struct JobWatch {
     poll: Duration,
     tag: String,
     id: JobId,
+    /// What the job prints.
+    log: PathBuf,
     asked: Option<Instant>,
     /// When Slurm last knew it.
     known: Instant,
@@ -138,7 +141,11 @@ impl JobWatch {
             Phase::Waiting => self.reason = format!("job {id} is {state} ({reason})"),
             Phase::Running | Phase::Unknown => {}
             Phase::Done | Phase::Failed | Phase::Lost => {
+                let said = tail(&self.log, 5);
                 let why = match state {
+                    "FAILED" | "COMPLETED" if tells_of_memory(&said) => {
+                        format!("ran out of memory: its job {id} ended as {state} and said\n{said}")
+                    }
                     "OUT_OF_MEMORY" => format!("ran out of memory: its job {id} ended as OUT_OF_MEMORY"),
                     "TIMEOUT" => format!("was ended at the time limit of its job {id} (TIMEOUT)"),
                     "CANCELLED" => format!("is gone: somebody cancelled its job {id}"),
@@ -182,6 +189,7 @@ mod tests {
             slurm: Slurm::default(),
             poll: Duration::from_secs(30),
             tag: "mst-1-s1".to_owned(),
+            log: PathBuf::from("/nowhere/log"),
             id: JobId::parse("17").unwrap(),
             // Asked just now: nothing more is asked.
             asked: Some(Instant::now()),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::ServerError;
-use super::files::{Folder, Order, tail};
+use super::files::{Folder, Order, tail, tells_of_memory};
 use super::job::{JobLauncher, JobWatch};
 use crate::executor::local::Local;
 use crate::executor::{Executor, Exit, Running};
@@ -154,8 +154,7 @@ impl Launched {
 
 /// How the end of a launcher is told; `said` is the end of its output.
 fn process_end(program: &str, exit: Exit, said: &str) -> String {
-    let memory = said.to_ascii_lowercase();
-    if memory.contains("oom-kill") || memory.contains("oom_kill") || memory.contains("out of memory") {
+    if tells_of_memory(said) {
         return format!("ran out of memory: {program} said\n{said}");
     }
     let how = match exit {
@@ -176,8 +175,12 @@ mod tests {
 
     #[test]
     fn out_of_memory_is_read_from_what_srun_says() {
-        let said = "slurmstepd: error: Detected 1 oom-kill event(s) in StepId=3.0.";
-        assert!(process_end("srun", Exit::Code(137), said).starts_with("ran out of memory"));
+        for said in [
+            "slurmstepd: error: Detected 1 oom-kill event(s) in StepId=3.0.",
+            "slurmstepd: error: Step 3.0 exceeded memory limit (214 > 100), being killed",
+        ] {
+            assert!(process_end("srun", Exit::Code(137), said).starts_with("ran out of memory"));
+        }
         let gone = process_end("srun", Exit::Signal(9), "");
         assert_eq!(gone, "is gone: srun ended with signal 9");
     }

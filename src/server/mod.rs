@@ -16,6 +16,7 @@ mod files;
 pub mod host;
 mod job;
 mod launch;
+mod life;
 mod memory;
 mod model;
 mod port;

@@ -84,3 +84,52 @@ fn command(
         tail(log, 10)
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Answers one request with this status and returns its first line.
+    fn answer(status: &'static str) -> (String, std::thread::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let thread = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut text = [0; 4096];
+            let read = stream.read(&mut text).unwrap();
+            write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").unwrap();
+            let text = String::from_utf8_lossy(&text[..read]).into_owned();
+            text.lines().next().unwrap_or("").to_owned()
+        });
+        (url, thread)
+    }
+
+    #[test]
+    fn a_path_is_posted_to() {
+        let how = Reset::Post("/reset_prefix_cache".to_owned());
+        let once = |url: &str| reset(&how, url, None, &[], Path::new("/dev/null"), &|| false);
+        let (url, asked) = answer("200 OK");
+        once(&url).unwrap();
+        assert_eq!(asked.join().unwrap(), "POST /reset_prefix_cache HTTP/1.1");
+        let (url, asked) = answer("404 Not Found");
+        let told = once(&url).unwrap_err();
+        assert!(told.contains("/reset_prefix_cache answered 404"), "{told}");
+        asked.join().unwrap();
+    }
+
+    #[test]
+    fn a_command_that_fails_is_told_with_what_it_wrote() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let words = ["sh", "-c", "echo cannot reach $0; exit 7", "{url}"].map(str::to_owned);
+        let how = Reset::Command(words.to_vec());
+        let told = reset(&how, "http://h:1", None, &[], &log, &|| false).unwrap_err();
+        assert!(
+            told.contains("status 7") && told.contains("cannot reach http://h:1"),
+            "{told}"
+        );
+    }
+}

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::ServerError;
-use super::files::{Folder, Phase, Status};
-use super::launch::{Launched, Standing};
-use super::model::Inner;
+use super::files::{Folder, Phase, Status, tail, tells_of_memory};
+use super::launch::Standing;
+use super::life::Inner;
 use crate::endpoint::EndpointError;
 use crate::store::host_name;
 
@@ -17,7 +17,7 @@ const SILENT_HERE: Duration = Duration::from_secs(20);
 const SILENT_ELSEWHERE: Duration = Duration::from_secs(90);
 /// Without signs of life for this long, Slurm is asked.
 const DOUBT: Duration = Duration::from_secs(8);
-/// How long a wrapper that was launched beside us may take to show its first sign of life.
+/// How long a wrapper that was started may take to show its first sign of life.
 const FIRST_SIGN: Duration = Duration::from_mins(5);
 /// How long the last word of a wrapper that is gone may take to be seen.
 const LAST_WORD: Duration = Duration::from_secs(2);
@@ -28,6 +28,8 @@ pub(super) enum Condition {
     Up,
     /// It has not been started yet; why.
     Waiting(String),
+    /// It was started, and has not shown up.
+    Unseen,
     /// It is gone or stopped.
     Down(String),
 }
@@ -91,7 +93,7 @@ impl Inner {
             }
         }
         let Some(status) = &self.pulse.status else {
-            return Condition::Waiting("its wrapper has not shown up yet".to_owned());
+            return Condition::Unseen;
         };
         if status.stopped {
             return Condition::Down("the server hangs: its process is stopped (state T)".to_owned());
@@ -116,6 +118,11 @@ impl Inner {
     fn ended(&self) -> Option<String> {
         let status = self.pulse.status.as_ref().filter(|s| s.state == Phase::Ended)?;
         let exit = status.exit.clone().unwrap_or_default();
+        // Slurm asks before it kills what takes too much memory.
+        let said = tail(&self.folder.launch_log(self.number), 5);
+        if exit.why.is_some() && tells_of_memory(&said) {
+            return Some(self.with_log(&format!("the server ran out of memory: Slurm said\n{said}\n")));
+        }
         Some(self.with_log(&format!("the server {exit}")))
     }
 
@@ -143,10 +150,9 @@ impl Inner {
         note: &mut dyn FnMut(&str),
     ) -> Result<(), ServerError> {
         let launched = Instant::now();
-        let is_job = self.launched.as_ref().is_some_and(Launched::is_job);
         let mut told = String::new();
         // When it began to run, and when its log last grew.
-        let mut running: Option<Instant> = None;
+        let (mut unseen, mut running) = (None, None);
         let mut log = (0, Instant::now());
         loop {
             if interrupted() {
@@ -154,20 +160,22 @@ impl Inner {
             }
             match self.condition() {
                 Condition::Down(why) => return Err(ServerError::Failed(why)),
-                Condition::Waiting(why) if is_job => {
+                Condition::Waiting(why) => {
                     if why != told {
                         note(&format!("the server waits: {why}"));
                         told = why;
                     }
-                    running = None;
+                    (unseen, running) = (None, None);
                 }
-                Condition::Waiting(why) => {
-                    if launched.elapsed() >= FIRST_SIGN {
-                        let words = format!(
-                            "the server was not started within {} s: {why}",
-                            FIRST_SIGN.as_secs()
-                        );
-                        return Err(ServerError::Failed(words));
+                Condition::Unseen => {
+                    if unseen.get_or_insert_with(Instant::now).elapsed() >= FIRST_SIGN {
+                        let log = self.folder.launch_log(self.number);
+                        return Err(ServerError::Failed(format!(
+                            "the server's wrapper did not show up within {} s; the end of {}:\n{}",
+                            FIRST_SIGN.as_secs(),
+                            log.display(),
+                            tail(&log, 10)
+                        )));
                     }
                 }
                 Condition::Up => {
@@ -200,13 +208,20 @@ impl Inner {
         if bytes != log.0 {
             *log = (bytes, Instant::now());
         }
-        let said = match self.is_healthy() {
+        let error = match self.is_healthy() {
             Ok(()) => return Ok(true),
             Err(error @ EndpointError::Unauthorized { .. }) => {
                 return Err(ServerError::Failed(format!("the server is up, but {error}")));
             }
             Err(error) => error,
         };
+        let loopback = matches!(error, EndpointError::Refused { .. }) && !self.is_local();
+        let hint = if loopback {
+            " (does it listen beyond its own machine, with --host {host} or the like?)"
+        } else {
+            ""
+        };
+        let said = format!("{error}{hint}");
         let (limit, silence) = (self.settings.start_limit, self.settings.silence_limit);
         let shown = |time: Duration| humantime::format_duration(time);
         if began.elapsed() >= limit {

@@ -1,6 +1,7 @@
 //! What a killed driver left behind: load generators that still run, and folders that hold half a trial.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
@@ -12,6 +13,9 @@ use super::{Store, StoreError, read_json, write_json};
 /// Environment variable of a load generator that names its staging folder. A driver that is killed between the start of a
 /// program and [`Store::leave_trace`] leaves no other trace.
 pub const FOLDER_VARIABLE: &str = "MST_STAGING_FOLDER";
+
+/// How long a load generator of a dead driver has to end after SIGTERM.
+const GRACE: Duration = Duration::from_secs(2);
 
 impl Store {
     /// Notes which processes (each the leader of its group) work in a staging folder.
@@ -48,7 +52,12 @@ impl Store {
         for folder in self.staged(pair)? {
             let left: Vec<Process> = read_json(&folder.join(PROCESS)).unwrap_or_default();
             for process in left.iter().filter(|p| p.is_local() && p.is_alive()) {
-                // It may end by itself meanwhile.
+                // It may end by itself meanwhile. An srun that cannot say goodbye would leave its step behind.
+                let _ = killpg(Pid::from_raw(process.pid), Signal::SIGTERM);
+                let end = Instant::now() + GRACE;
+                while process.is_alive() && Instant::now() < end {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
                 let _ = killpg(Pid::from_raw(process.pid), Signal::SIGKILL);
             }
             if folder.join(SLURM).is_file() {

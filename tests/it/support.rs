@@ -9,7 +9,12 @@ use serde_json::Value;
 
 /// The program under test.
 pub(crate) fn mst() -> Command {
-    clean(env!("CARGO_BIN_EXE_mst"))
+    clean(&program())
+}
+
+/// Where it is: the one built with the tests, or another, such as a released one, named by `MST_TEST_PROGRAM`.
+pub(crate) fn program() -> String {
+    std::env::var("MST_TEST_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_mst").to_owned())
 }
 
 /// A program that gets next to nothing of this process's environment.
@@ -71,9 +76,9 @@ impl Workspace {
     /// minute, which costs little processor time; a search takes about 15 seconds. A slow machine may leave it undecided.
     pub(crate) fn serving(extra: &str) -> Self {
         Self::native(&format!(
-            "SERVER_COMMAND={} serve --profile demo --jitter 0 --batch-cap 4 --step-base 5ms --port {{port}}\n\
+            "SERVER_COMMAND={} serve --profile demo --jitter 0 --batch-cap 4 --step-base 5ms --listen {{host}}:{{port}}\n\
              TOKENS_LIST=8:4\nDURATION=2s\nREQ_MIN_START=6000\nSTOP_THRESHOLD=0.35\n{extra}",
-            env!("CARGO_BIN_EXE_mst")
+            program()
         ))
     }
 

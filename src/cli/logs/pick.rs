@@ -89,7 +89,10 @@ fn fits(path: &Path, plan: &Plan, journal: &[Line], wanted: &Wanted) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let is_of_task = |id: &str, task: Option<u32>| task.is_none_or(|task| id.ends_with(&format!("_{task}")));
     match &wanted.source {
-        Source::Server => name.starts_with("server") && path.extension().is_some_and(|e| e == "log"),
+        Source::Server => name
+            .strip_prefix("server-")
+            .and_then(|rest| rest.strip_suffix(".log"))
+            .is_some_and(|number| number.parse::<u32>().is_ok()),
         Source::Job(wanted) => job_of(path).is_some_and(|id| id == *wanted || array_of(&id) == wanted),
         Source::Driver => job_of(path).is_some_and(|id| {
             kind(plan, journal, &id, &name) == Kind::Driver && is_of_task(&id, wanted.task)
@@ -200,6 +203,7 @@ mod tests {
         }
         write(run.seat(Some(0)).path().join("server-1.log"));
         write(run.seat(Some(0)).path().join("server-2.log"));
+        write(run.seat(Some(0)).path().join("server-2.launch.log"));
         let find = |source: &Source, task| {
             let wanted = Wanted {
                 source: source.clone(),

@@ -81,7 +81,7 @@ impl Facts {
         let progress = run.progress()?.into_iter().map(|p| (p.pair.clone(), p)).collect();
         Ok(Self {
             name: run.name(),
-            path: run.path().to_owned(),
+            path: std::path::absolute(run.path())?,
             journal: Journal::read_all(run.path())?,
             seats,
             progress,

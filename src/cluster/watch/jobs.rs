@@ -24,6 +24,8 @@ pub enum Kind {
 
 /// What the job of that name is for, where it is one of the run whose names begin with `tag`.
 pub fn kind_of(tag: &str, name: &str) -> Option<Kind> {
+    // Columns that a newer or a changed `squeue` adds end up behind the name.
+    let name = name.split('|').next()?;
     let rest = name.strip_prefix(tag)?.strip_prefix('-')?;
     let (kind, number) = match rest.as_bytes().first()? {
         b'r' => (Kind::Report, &rest[1..]),
@@ -167,6 +169,7 @@ mod tests {
             ("mst-1a2b3c4d-r2", Some(Kind::Report)),
             ("mst-1a2b3c4d-t31", Some(Kind::Trial)),
             ("mst-1a2b3c4d-s1", Some(Kind::Server)),
+            ("mst-1a2b3c4d-12|a column more", Some(Kind::Driver)),
             ("mst-1a2b3c4d", None),
             ("mst-1a2b3c4d-", None),
             ("mst-1a2b3c4d-x", None),

@@ -91,8 +91,8 @@ fn one(facts: &Facts, seat: &SeatFacts, drivers: Option<&[&Job]>, now: DateTime<
     let mut is_waiting = false;
     for job in drivers.iter().filter(|job| covers(job, seat.task)) {
         match job.state.phase() {
-            Phase::Running if job.state.as_str() == "SUSPENDED" => {
-                return (RunState::Running, Some(format!("job {} is suspended", job.id)));
+            Phase::Running if job.state.is_suspended() => {
+                return (RunState::Running, Some(format!("job {} stands still", job.id)));
             }
             Phase::Running => return (RunState::Running, None),
             Phase::Waiting => is_waiting = true,

@@ -30,7 +30,8 @@ pub(crate) fn abandon(
     let staged = Staged::new(folder, &record.tag);
     staged.let_go();
     let since = Instant::now();
-    let noticed = || since.elapsed() >= NOTICE;
+    // What srun started ends with it.
+    let noticed = || record.by_srun || since.elapsed() >= NOTICE;
     let job = || record.id.as_ref().map_or(record.tag.clone(), ToString::to_string);
     let mut next = since;
     while !interrupted() {

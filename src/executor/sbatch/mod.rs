@@ -19,7 +19,8 @@ pub use script::TrialScript;
 
 use judge::{Ruling, judge};
 use script::Left;
-use staged::{Record, Staged};
+pub(super) use staged::Record;
+use staged::Staged;
 pub(super) use worker::Worker;
 
 use worker::Order;
@@ -123,6 +124,7 @@ impl Sbatch {
             log,
             program,
             timeout_s: command.timeout.map(|limit| limit.as_secs_f64()),
+            by_srun: false,
         };
         record.write(&folder).map_err(|e| e.to_string())?;
         Ok((staged, record))
@@ -151,7 +153,7 @@ impl Sbatch {
 }
 
 /// The staging folder that a command works in.
-fn folder_of(command: &Command) -> Option<PathBuf> {
+pub(super) fn folder_of(command: &Command) -> Option<PathBuf> {
     let named = command.env.iter().find(|(name, _)| name == FOLDER_VARIABLE);
     match named {
         Some((_, folder)) => Some(PathBuf::from(folder)),

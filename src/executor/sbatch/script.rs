@@ -210,7 +210,7 @@ mod tests {
     fn a_signal_is_passed_on_and_noted() {
         let ground = Ground::new(&["sh", "-c", "echo ready; exec sleep 600"]);
         let mut child = ground.command().spawn().unwrap();
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while !ground.log().contains("ready") {
             assert!(Instant::now() < deadline);
             std::thread::sleep(Duration::from_millis(10));

@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::script::Left;
 use crate::executor::slurm::JobId;
+use crate::loadgen::Command;
 use crate::store::{StoreError, layout, read_json, write_json};
 
 /// Which job works in a staging folder; written before the job is submitted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Record {
+pub(in crate::executor) struct Record {
     /// Version of this file.
     pub(super) schema: u32,
     /// The job's name.
@@ -26,6 +27,9 @@ pub(super) struct Record {
     pub(super) program: String,
     /// How long it may run, seconds.
     pub(super) timeout_s: Option<f64>,
+    /// Whether it was started by srun: then it has no wrapper, and nobody can take it over.
+    #[serde(default)]
+    pub(super) by_srun: bool,
 }
 
 impl Record {
@@ -37,6 +41,24 @@ impl Record {
     /// Writes it.
     pub(super) fn write(&self, folder: &Path) -> Result<(), StoreError> {
         write_json(&folder.join(layout::SLURM), self)
+    }
+
+    /// Notes in a staging folder that srun works there as a job of this name.
+    pub(in crate::executor) fn note_srun(
+        folder: &Path,
+        name: &str,
+        command: &Command,
+    ) -> Result<(), StoreError> {
+        Self {
+            schema: 1,
+            tag: name.to_owned(),
+            id: None,
+            log: command.log.clone(),
+            program: String::new(),
+            timeout_s: None,
+            by_srun: true,
+        }
+        .write(folder)
     }
 
     /// How long the load generator may run.

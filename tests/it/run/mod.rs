@@ -6,6 +6,7 @@ mod layouts;
 mod older;
 mod search;
 mod secrets;
+mod server;
 mod stopping;
 mod trouble;
 mod workloads;
@@ -42,13 +43,13 @@ fn table(path: &Path) -> (Vec<String>, Vec<BTreeMap<String, String>>) {
 }
 
 /// `mst serve` as a process of its own, which outlives drivers.
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Server {
-    fn start(arguments: &[&str], key: Option<&str>) -> Self {
+    pub(crate) fn start(arguments: &[&str], key: Option<&str>) -> Self {
         let mut command = mst();
         if let Some(key) = key {
             command.env("SERVE_KEY", key);

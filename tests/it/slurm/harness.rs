@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::cluster::{Cluster, LIMIT, wait_for};
-use crate::support::{Workspace, kill, stderr};
+use crate::support::{Workspace, kill, program, stderr};
 
 #[test]
 fn a_job_runs_with_gpus_and_its_output_can_be_read() {
@@ -27,7 +27,7 @@ fn a_job_runs_with_gpus_and_its_output_can_be_read() {
 fn a_search_runs_in_a_job() {
     let Some(cluster) = Cluster::start() else { return };
     let space = Workspace::scripted("");
-    let line = format!("srun {} run", env!("CARGO_BIN_EXE_mst"));
+    let line = format!("srun {} run", program());
     let job = cluster.submit(&["--chdir", space.path().to_str().unwrap()], &line);
     cluster.await_state(&job, &["COMPLETED"]);
     let there = space.capacity("8_8");
@@ -78,7 +78,7 @@ fn a_stopped_cluster_leaves_no_process() {
 #[test]
 fn a_cluster_whose_owner_was_killed_stops_by_itself() {
     let Some(cluster) = Cluster::start() else { return };
-    let mut owner = Command::new("sleep").arg("600").spawn().unwrap();
+    let mut owner = Command::new("sleep").arg("120").spawn().unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/slurm-cluster");
     let output = Command::new(script)
         .arg("start")

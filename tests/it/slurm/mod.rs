@@ -1,6 +1,9 @@
 //! Runs on a real Slurm: `scripts/slurm-cluster`, many tests at once.
 
 mod cluster;
+mod executor;
 mod faults;
 mod harness;
+mod server;
 mod submit;
+mod watch;
