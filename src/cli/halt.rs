@@ -63,15 +63,26 @@ impl<'a> Halt<'a> {
         if self.seat.is_some_and(Lease::is_lost) {
             return Some(Why::Superseded);
         }
-        if self.looked.get().is_none_or(|at| at.elapsed() >= LOOK) {
+        // Whoever cancels leaves the mark first and sends a signal then.
+        if self.interrupt.is_set() || self.looked.get().is_none_or(|at| at.elapsed() >= LOOK) {
             self.looked.set(Some(Instant::now()));
             if self.run.is_some_and(RunDir::is_asked_to_stop) {
                 return Some(Why::Cancelled);
             }
         }
-        if self.interrupt.warned_of_the_end() || self.walltime.is_some_and(Walltime::is_over) {
+        // Slurm's warning comes early, and a trial that fits is not given up for it: the end itself is better to know.
+        let is_warned =
+            self.interrupt.warned_of_the_end() && self.walltime.is_none_or(|time| time.left().is_none());
+        if is_warned || self.walltime.is_some_and(Walltime::is_over) {
             return Some(Why::Walltime);
         }
-        self.interrupt.is_set().then_some(Why::Signal)
+        // Slurm ends a job by the same signal that others stop it with.
+        self.interrupt.is_set().then(|| {
+            if self.walltime.is_some_and(Walltime::has_run_out) {
+                Why::Walltime
+            } else {
+                Why::Signal
+            }
+        })
     }
 }

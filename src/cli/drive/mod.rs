@@ -46,16 +46,10 @@ pub(crate) fn run(args: Args) -> Outcome {
     let experiments = chosen(&settings.experiments, &plan, &args)?;
     let interrupt = Interrupt::listen()?;
     let seat = run.seat(args.task);
-    let again = args.fresh || !args.pair.is_empty();
-    if let Some(ended) = seat
-        .ended()?
-        .filter(|e| e.outcome == runs::Outcome::Done && !again)
-    {
-        eprintln!("this run has ended: {}; nothing to do", ended.why);
-        return Ok(Exit::Done);
-    }
-    let job = std::env::var("SLURM_JOB_ID").ok();
+    let job = own_job();
     let incarnation = incarnation(&plan);
+    // What this job measured anew before it was put back into the queue is not measured again.
+    let fresh = args.fresh && incarnation.restart == 0;
     let lease = match Lease::take_as(seat.path(), &incarnation) {
         Ok(lease) => lease,
         Err(LeaseError::Held { host, pid, .. }) => {
@@ -64,6 +58,12 @@ pub(crate) fn run(args: Args) -> Outcome {
         }
         Err(error) => return Err(error.into()),
     };
+    // Also where it failed or was cancelled: `mst resume` takes that back before it submits. A job may start all the same,
+    // by a dependency on one that Slurm knows no more, or after the loss of its node.
+    if let Some(ended) = seat.ended()? {
+        eprintln!("this run has ended: {}; nothing to do", ended.why);
+        return Ok(Exit::Done);
+    }
     let id = job.as_deref().and_then(JobId::parse);
     let writer = writer(job.as_deref(), incarnation.restart);
     let journal = run.journal(Some(&writer));
@@ -90,7 +90,7 @@ pub(crate) fn run(args: Args) -> Outcome {
     let conducted = Conduct {
         settings,
         experiments: &experiments,
-        fresh: args.fresh,
+        fresh,
         wait: true,
         executor: campaign::executor(settings, Some(&home))?.as_ref(),
         incarnation,
@@ -160,7 +160,8 @@ impl Sitting<'_> {
                     (Why::Walltime, Some(job)) => match self.hand_over(job, measured, &told) {
                         Ok(said) => {
                             eprintln!("{said}");
-                            Ok(Exit::Terminated)
+                            // Slurm would show the job as failed, and it went well.
+                            Ok(Exit::Done)
                         }
                         Err(failure) => self.fail(failure),
                     },
@@ -248,6 +249,16 @@ fn passed_on(args: &Args) -> Vec<String> {
         .iter()
         .flat_map(|pair| ["--pair".to_owned(), pair.clone()])
         .collect()
+}
+
+/// This job as squeue shows it: `17`, or `17_3` for the task of an array, whose id in the environment is another.
+fn own_job() -> Option<String> {
+    let variable = |name| std::env::var(name).ok();
+    let task = variable("SLURM_ARRAY_JOB_ID").zip(variable("SLURM_ARRAY_TASK_ID"));
+    match task {
+        Some((array, task)) => Some(format!("{array}_{task}")),
+        None => variable("SLURM_JOB_ID"),
+    }
 }
 
 /// The name that this job was submitted under.
