@@ -112,7 +112,7 @@ impl Walltime {
             patience: LAST_PATIENCE,
             ..self.slurm.clone()
         };
-        ask(&slurm, &self.id, &self.end);
+        self.known.ask(&slurm, &self.id);
     }
 }
 

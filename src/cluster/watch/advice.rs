@@ -82,14 +82,13 @@ pub(super) fn of_run(name: &str, verdict: &Verdict, facts: &Facts, rows: Option<
         )),
         RunState::Running | RunState::Waiting | RunState::Unknown => {}
     }
-    let lingers = |job: &&&&Job| kind_of(&facts.plan.tag, &job.name) != Some(Kind::Report);
+    let lingers = |job: &Job| kind_of(&facts.plan.tag, &job.name) != Some(Kind::Report);
     let is_left = match verdict.state {
-        RunState::Lost | RunState::Failed | RunState::Cancelled => alive.iter().any(|job| lingers(&job)),
+        RunState::Lost | RunState::Failed | RunState::Cancelled => alive.iter().any(|job| lingers(job)),
         // The job of a driver that wrote its end runs for a moment more; one that waits has no use.
         RunState::Done => alive
             .iter()
-            .filter(lingers)
-            .any(|job| job.state.phase() == Phase::Waiting),
+            .any(|job| lingers(job) && job.state.phase() == Phase::Waiting),
         RunState::Running | RunState::Waiting | RunState::Unknown => false,
     };
     if is_left {
