@@ -61,7 +61,12 @@ const REMEDIES: &[(&[&str], &str)] = &[
         "this cluster takes no heterogeneous jobs: use SERVER_PLACE=node, or job",
     ),
     (
-        &["unrecognized option", "invalid option", "Invalid directive", "sbatch --help"],
+        &[
+            "unrecognized option",
+            "invalid option",
+            "Invalid directive",
+            "sbatch --help",
+        ],
         "one of the lines in `sbatch` in slurm/cluster.yml, or of your own templates, is not an option here",
     ),
 ];

@@ -62,6 +62,20 @@ impl Workspace {
         Self { dir }
     }
 
+    /// The same, and a file `hold` in it makes the load generator wait, a file `pace` holds the seconds that it takes: a
+    /// search can be slowed down, or stopped in the midst of a trial, without another answer.
+    pub(crate) fn paced(extra: &str) -> Self {
+        let space = Self::scripted(extra);
+        let file = space.path().join(".env");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let text = text.replace(
+            "LOADGEN_COMMAND=sh ",
+            "LOADGEN_COMMAND=env SCRIPTED_HOLD=hold SCRIPTED_PACE=pace sh ",
+        );
+        std::fs::write(&file, text).unwrap();
+        space
+    }
+
     /// The native load generator, with short trials at constant distances.
     pub(crate) fn native(extra: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
