@@ -64,6 +64,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         }
         Err(error) => return Err(error.into()),
     };
+    seat.reserve();
     let id = job.as_deref().and_then(JobId::parse);
     let writer = writer(job.as_deref(), incarnation.restart);
     let journal = run.journal(Some(&writer));
@@ -150,8 +151,11 @@ impl Sitting<'_> {
             Ended::Failed(failure) if halt.why().is_some() => Err(failure),
             Ended::Failed(failure) => self.fail(failure),
             Ended::Stopped(why, told) => {
-                eprintln!("stopped{}", conduct::because(why, &told));
+                if self.run.is_there() {
+                    eprintln!("stopped{}", conduct::because(why, &told));
+                }
                 match (why, self.job) {
+                    (Why::Superseded, _) if !self.run.is_there() => Err(self.gone()),
                     (Why::Superseded, _) => Ok(Exit::Done),
                     (Why::Cancelled, _) => {
                         self.end(runs::Outcome::Cancelled, Exit::Terminated, "cancelled")?;
@@ -160,7 +164,8 @@ impl Sitting<'_> {
                     (Why::Walltime, Some(job)) => match self.hand_over(job, measured, &told) {
                         Ok(said) => {
                             eprintln!("{said}");
-                            Ok(Exit::Terminated)
+                            // Slurm would show a link of a chain as failed.
+                            Ok(Exit::Done)
                         }
                         Err(failure) => self.fail(failure),
                     },
@@ -171,8 +176,23 @@ impl Sitting<'_> {
     }
 
     fn fail(&self, failure: Failure) -> Outcome {
-        self.end(runs::Outcome::Failed, failure.exit, &failure.told())?;
+        if !self.run.is_there() {
+            eprintln!("{}", failure.told());
+            return Err(self.gone());
+        }
+        if let Err(error) = self.end(runs::Outcome::Failed, failure.exit, &failure.told()) {
+            eprintln!("how this driver ended could not be written: {error}");
+        }
         Err(failure)
+    }
+
+    /// Somebody removed the run.
+    fn gone(&self) -> Failure {
+        let folder = self.run.path().display();
+        let error = anyhow::anyhow!(
+            "the run's folder {folder} is gone; trials that were measured are kept where they are"
+        );
+        Failure::new(Exit::Unexpected, error)
     }
 
     fn end(&self, outcome: runs::Outcome, exit: Exit, why: &str) -> Result<(), RunError> {
