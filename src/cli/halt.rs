@@ -70,9 +70,19 @@ impl<'a> Halt<'a> {
                 return Some(Why::Cancelled);
             }
         }
-        if self.interrupt.warned_of_the_end() || self.walltime.is_some_and(Walltime::is_over) {
+        // Slurm's warning comes early, and a trial that fits is not given up for it: the end itself is better to know.
+        let is_warned =
+            self.interrupt.warned_of_the_end() && self.walltime.is_none_or(|time| time.left().is_none());
+        if is_warned || self.walltime.is_some_and(Walltime::is_over) {
             return Some(Why::Walltime);
         }
-        self.interrupt.is_set().then_some(Why::Signal)
+        // Slurm ends a job by the same signal that others stop it with.
+        self.interrupt.is_set().then(|| {
+            if self.walltime.is_some_and(Walltime::has_run_out) {
+                Why::Walltime
+            } else {
+                Why::Signal
+            }
+        })
     }
 }

@@ -47,8 +47,8 @@ Examples:
   mst run                                  the embedded endpoint: a few minutes, two token pairs
   mst run --url http://gpu07:8000          a real endpoint
   mst run --dry-run                        what it would do, and for how long
-  mst submit --check                       the same under Slurm: would it be taken, and when would it start
-  mst submit                               one job with server, load and search; mst status, logs, cancel, resume
+  mst submit --check                       would Slurm take it, and when would it start
+  mst submit                               one job with server, load and search
   mst report                               what was found
   mst run --help                           every verb has a help of its own
 

@@ -24,10 +24,17 @@ pub fn walltime(work: &Work, walltime: Option<Duration>) -> Option<Finding> {
             about(Duration::from_secs(least_s)),
             time::limit(Duration::from_secs(least_s)),
         ))),
-        Jobs::Some { likely, most } if likely > 1 => Some(Finding::Warning(format!(
-            "a job of {limit} does not hold the whole search: it will take about {likely} jobs, {most} at most, one after the \
-             other; each goes on where the one before stopped"
-        ))),
+        Jobs::Some { likely, most } if likely > 1 => {
+            let count = if likely == most {
+                format!("{most} jobs at most")
+            } else {
+                format!("about {likely} jobs, {most} at most")
+            };
+            Some(Finding::Warning(format!(
+                "a job of {limit} does not hold the whole search: it will take {count}, one after the other; each goes on where \
+                 the one before stopped"
+            )))
+        }
         Jobs::Some { .. } | Jobs::Unknown => None,
     }
 }

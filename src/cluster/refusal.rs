@@ -24,7 +24,7 @@ const REMEDIES: &[(&[&str], &str)] = &[
         "the job asks for more than its account or QOS may have: ask for less in slurm/cluster.yml, or give --qos",
     ),
     (
-        &["node configuration is not available", "Requested node config"],
+        &["node configuration is not available", "CPU count per node"],
         "no node of the partition has so much: `sinfo -o '%P %c %m %G'` lists CPUs, memory (MB) and GPUs of the nodes; change `driver` \
          or `server` in slurm/cluster.yml",
     ),
@@ -101,6 +101,7 @@ mod tests {
                 "Batch job submission failed: Requested node configuration is not available",
                 "`server`",
             ),
+            ("CPU count per node can not be satisfied", "`driver`"),
             ("Memory specification can not be satisfied", "`mem`"),
             (
                 "Batch job submission failed: Invalid generic resource (gres) specification",

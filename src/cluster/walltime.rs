@@ -9,6 +9,8 @@ use crate::executor::slurm::{JobId, Slurm};
 
 /// How long one question may take: the driver waits for the answer before each trial.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The same for a job that is being ended: it has half a minute, often less, until it is killed.
+const LAST_PATIENCE: Duration = Duration::from_secs(4);
 /// Share of the margin that is left when even a running trial is given up.
 const LAST_SHARE: f64 = 1.0 / 3.0;
 
@@ -75,10 +77,31 @@ impl Walltime {
         }
     }
 
-    /// Whether the end is so near that a running trial is given up, too.
+    /// Whether the end is so near that a running trial is given up, too. Before it says so it asks Slurm anew: the limit
+    /// may have been changed, and for a job that was suspended it moves on.
     pub fn is_over(&self) -> bool {
-        self.left()
-            .is_some_and(|left| left < self.margin.mul_f64(LAST_SHARE))
+        let is_near = || {
+            self.left()
+                .is_some_and(|left| left < self.margin.mul_f64(LAST_SHARE))
+        };
+        is_near() && {
+            self.ask_briefly();
+            is_near()
+        }
+    }
+
+    /// Whether the limit was passed, so that Slurm ends the job for it; asks Slurm.
+    pub fn has_run_out(&self) -> bool {
+        self.ask_briefly();
+        self.left().is_some_and(|left| left.is_zero())
+    }
+
+    fn ask_briefly(&self) {
+        let slurm = Slurm {
+            patience: LAST_PATIENCE,
+            ..self.slurm.clone()
+        };
+        ask(&slurm, &self.id, &self.end);
     }
 }
 

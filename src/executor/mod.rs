@@ -128,6 +128,9 @@ pub trait Executor: Send {
         None
     }
 
+    /// Removes from the folder of a trial that was measured what only served its running.
+    fn tidy(&self, _folder: &Path) {}
+
     /// Ends what another process, or this one, left running in this staging folder, and returns once it loads the service
     /// no more, or once `interrupted` says so. Also where it was started by another executor.
     ///

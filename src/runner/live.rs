@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::standstill::Standstill;
 use super::{Judged, Service, Trial, TrialError, TrialRunner, Watch};
 use crate::criterion::Flow;
 use crate::executor::{Executor, Exit, Running};
@@ -14,8 +15,6 @@ use crate::trial::{Measurement, Outcome, TrialSpec};
 
 /// How often a running trial is looked at.
 const LOOK: Duration = Duration::from_millis(50);
-/// A look that comes this much later than it was due shows that everything stood still.
-const STANDSTILL: Duration = Duration::from_secs(4);
 /// Share of requests that may fail to connect before we ask whether the endpoint is still there.
 const LOST_SHARE: f64 = 0.05;
 /// Longest pause before a repetition.
@@ -191,6 +190,11 @@ impl<'a> Live<'a> {
         let manifest = (self.setup.manifest)(spec, probe, &measurement);
         // From here on the trial counts as measured, whatever happens to us.
         write_json(&folder.join(layout::MANIFEST), &manifest)?;
+        if self.setup.executor.attaches() {
+            // Not worth failing for.
+            let _ = fs_err::remove_file(folder.join(layout::ATTEMPT));
+        }
+        self.setup.executor.tidy(&folder);
         Ok(Trial {
             id: spec.id(),
             measurement,
@@ -211,6 +215,7 @@ impl<'a> Live<'a> {
     ) -> Result<(), TrialError> {
         let mut follower = self.setup.loadgen.follow(job, folder);
         let mut stopping = false;
+        let mut standstill = Standstill::watch();
         let exit = loop {
             if let Some(exit) = running.poll()? {
                 break exit;
@@ -233,22 +238,21 @@ impl<'a> Live<'a> {
                 stopping = true;
                 fs_err::write(folder.join(layout::STOP), b"").map_err(crate::store::StoreError::from)?;
             }
-            let before = Instant::now();
-            std::thread::sleep(LOOK);
-            // The clock goes on while a job is suspended.
-            let stood = before.elapsed();
-            if stood > STANDSTILL {
+            if let Some(seconds) = standstill.sleep(LOOK) {
                 running.kill();
-                let seconds = stood.as_secs_f64();
                 return Err(TrialError::Suspended { seconds });
             }
         };
         let accepted = matches!(exit, Exit::Code(code) if code == 0 || self.setup.loadgen.may_end_with(code));
-        if accepted {
+        let stood_still = standstill.at_the_end();
+        if accepted && stood_still.is_none() {
             return Ok(());
         }
         if watch.is_interrupted() {
             return Err(TrialError::Interrupted);
+        }
+        if let Some(seconds) = stood_still {
+            return Err(TrialError::Suspended { seconds });
         }
         let what = match exit {
             Exit::Code(code) => format!("the load generator `{program}` ended with status {code}"),

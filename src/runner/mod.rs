@@ -2,6 +2,7 @@
 
 pub mod live;
 pub mod memo;
+mod standstill;
 
 use std::path::PathBuf;
 
@@ -45,10 +46,10 @@ pub enum TrialError {
     Lease(#[from] LeaseError),
     /// The driver stood still: the job was suspended, or the machine was.
     #[error(
-        "everything stood still for {seconds:.0} s while the trial ran, so it says nothing about the service"
+        "everything stood still for {seconds:.1} s while the trial ran, so it says nothing about the service"
     )]
     Suspended {
-        /// For how long.
+        /// For how long at least.
         seconds: f64,
     },
     /// The job ends before the trial would.

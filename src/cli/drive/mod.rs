@@ -46,16 +46,10 @@ pub(crate) fn run(args: Args) -> Outcome {
     let experiments = chosen(&settings.experiments, &plan, &args)?;
     let interrupt = Interrupt::listen()?;
     let seat = run.seat(args.task);
-    let again = args.fresh || !args.pair.is_empty();
-    if let Some(ended) = seat
-        .ended()?
-        .filter(|e| e.outcome == runs::Outcome::Done && !again)
-    {
-        eprintln!("this run has ended: {}; nothing to do", ended.why);
-        return Ok(Exit::Done);
-    }
     let job = own_job();
     let incarnation = incarnation(&plan);
+    // What this job measured anew before it was put back into the queue is not measured again.
+    let fresh = args.fresh && incarnation.restart == 0;
     let lease = match Lease::take_as(seat.path(), &incarnation) {
         Ok(lease) => lease,
         Err(LeaseError::Held { host, pid, .. }) => {
@@ -64,6 +58,12 @@ pub(crate) fn run(args: Args) -> Outcome {
         }
         Err(error) => return Err(error.into()),
     };
+    // Also where it failed or was cancelled: `mst resume` takes that back before it submits. A job may start all the same,
+    // by a dependency on one that Slurm knows no more, or after the loss of its node.
+    if let Some(ended) = seat.ended()? {
+        eprintln!("this run has ended: {}; nothing to do", ended.why);
+        return Ok(Exit::Done);
+    }
     seat.reserve();
     let id = job.as_deref().and_then(JobId::parse);
     let writer = writer(job.as_deref(), incarnation.restart);
@@ -91,7 +91,7 @@ pub(crate) fn run(args: Args) -> Outcome {
     let conducted = Conduct {
         settings,
         experiments: &experiments,
-        fresh: args.fresh,
+        fresh,
         wait: true,
         executor: campaign::executor(settings, Some(&home))?.as_ref(),
         incarnation,
@@ -146,16 +146,16 @@ impl Sitting<'_> {
             }
             Err(failure) => (0, Ended::Failed(failure)),
         };
+        if !self.run.is_there() {
+            return Err(self.gone(ended));
+        }
         match ended {
             // What fails while somebody stops us is not the run's failure.
             Ended::Failed(failure) if halt.why().is_some() => Err(failure),
             Ended::Failed(failure) => self.fail(failure),
             Ended::Stopped(why, told) => {
-                if self.run.is_there() {
-                    eprintln!("stopped{}", conduct::because(why, &told));
-                }
+                eprintln!("stopped{}", conduct::because(why, &told));
                 match (why, self.job) {
-                    (Why::Superseded, _) if !self.run.is_there() => Err(self.gone()),
                     (Why::Superseded, _) => Ok(Exit::Done),
                     (Why::Cancelled, _) => {
                         self.end(runs::Outcome::Cancelled, Exit::Terminated, "cancelled")?;
@@ -164,7 +164,7 @@ impl Sitting<'_> {
                     (Why::Walltime, Some(job)) => match self.hand_over(job, measured, &told) {
                         Ok(said) => {
                             eprintln!("{said}");
-                            // Slurm would show a link of a chain as failed.
+                            // Slurm would show the job as failed, and it went well.
                             Ok(Exit::Done)
                         }
                         Err(failure) => self.fail(failure),
@@ -176,18 +176,17 @@ impl Sitting<'_> {
     }
 
     fn fail(&self, failure: Failure) -> Outcome {
-        if !self.run.is_there() {
-            eprintln!("{}", failure.told());
-            return Err(self.gone());
-        }
         if let Err(error) = self.end(runs::Outcome::Failed, failure.exit, &failure.told()) {
             eprintln!("how this driver ended could not be written: {error}");
         }
         Err(failure)
     }
 
-    /// Somebody removed the run.
-    fn gone(&self) -> Failure {
+    /// Somebody removed the run: whatever else came of that.
+    fn gone(&self, ended: Ended) -> Failure {
+        if let Ended::Failed(failure) = ended {
+            eprintln!("{}", failure.told());
+        }
         let folder = self.run.path().display();
         let error = anyhow::anyhow!(
             "the run's folder {folder} is gone; trials that were measured are kept where they are"

@@ -82,7 +82,7 @@ enum Layout {
 const EXAMPLES: &str = "\
 Examples:
   mst submit --dry-run                     the scripts and the call of sbatch, nothing else
-  mst submit --check                       would Slurm take it, when would it start, is the time limit any good
+  mst submit --check                       would Slurm take it, when, is the time limit any good
   mst submit                               submit; then: mst status, mst logs -f, mst cancel
   mst submit --url http://gpu07:8000       load for a server that runs already: no GPU is asked for
   mst submit --mode array --throttle 4     a task a token pair, four at a time

@@ -36,14 +36,26 @@ impl<'a> Order<'a> {
             let error = anyhow::anyhow!("flag: --throttle: only --mode array has tasks to hold back");
             return Err(Failure::input(error));
         }
+        let throttle = args
+            .throttle
+            .or(scripts.profile.array_throttle)
+            .filter(|_| mode == Mode::Array);
+        if mode == Mode::Array
+            && settings.url.is_some()
+            && settings.experiments.len() > 1
+            && throttle != Some(1)
+        {
+            let error = anyhow::anyhow!(
+                "flag: --mode: the tasks of an array would load the one server at URL at the same time, and measure one \
+                 another; add --throttle 1, or use --mode client"
+            );
+            return Err(Failure::input(error));
+        }
         let submit_dir = std::env::current_dir()?;
         let all = work(settings);
         Ok(Self {
             walltime: settings.cluster.walltime.or(scripts.profile.time),
-            throttle: args
-                .throttle
-                .or(scripts.profile.array_throttle)
-                .filter(|_| mode == Mode::Array),
+            throttle,
             results_dir: submit_dir.join(&settings.results_dir),
             program: std::env::current_exe()?,
             work: if mode == Mode::Array {

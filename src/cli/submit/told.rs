@@ -106,18 +106,12 @@ fn about_the_work(order: &Order<'_>) -> String {
     } else {
         format!("{count} searches")
     };
-    let how = match order.mode {
-        Mode::Array => match order.throttle {
-            Some(throttle) => format!("each a task of an array, {throttle} at a time at most"),
-            None => "each a task of an array".to_owned(),
-        },
-        Mode::Chain => "in jobs that submit one another".to_owned(),
-        Mode::Job | Mode::Client | Mode::Login => "one after the other in one job".to_owned(),
-    };
-    let how = if count == 1 && order.mode != Mode::Chain && order.mode != Mode::Array {
-        "in one job".to_owned()
-    } else {
-        how
+    let how = match (order.mode, order.throttle) {
+        (Mode::Array, Some(throttle)) => format!(", each a task of an array, at most {throttle} at a time"),
+        (Mode::Array, None) => ", each a task of an array".to_owned(),
+        (Mode::Chain, _) => " in jobs that submit one another".to_owned(),
+        _ if count == 1 => " in one job".to_owned(),
+        _ => ", one after the other in one job".to_owned(),
     };
     let server = match order.place() {
         None if order.mode == Mode::Client => "the server runs elsewhere",
@@ -131,13 +125,13 @@ fn about_the_work(order: &Order<'_>) -> String {
     let limit = order
         .walltime
         .map_or("the partition's time limit".to_owned(), |limit| {
-            format!("at most {}", time::limit(limit))
+            format!("time limit {}", time::limit(limit))
         });
     let (likely, most) = order.all.trials();
     let (time_likely, time_most) = order.work.time();
     let each = if order.mode == Mode::Array { " a task" } else { "" };
     format!(
-        "It makes {searches}, {how} of {limit}, {server}.\nTrials: about {likely}, {most} at most; that is about {}{each}, {} at \
+        "It makes {searches}{how} ({limit}), {server}.\nTrials: about {likely}, {most} at most; that is about {}{each}, {} at \
          most, and less when trials are decided early.\n",
         about(time_likely),
         about(time_most),

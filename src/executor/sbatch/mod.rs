@@ -206,6 +206,17 @@ impl Executor for Sbatch {
         abandon(&self.slurm, folder, interrupted)
     }
 
+    fn tidy(&self, folder: &Path) {
+        // The script and `slurm.json` stay: they say how the trial was run.
+        if let Some(record) = Record::read(folder) {
+            let staged = Staged::new(folder, &record.tag);
+            for path in [staged.wrapper(), staged.done(), staged.variables()] {
+                // A template may not have left every one of them.
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+
     fn attach(&self, folder: &Path) -> Option<Box<dyn Running>> {
         let record = Record::read(folder)?;
         let staged = Staged::new(folder, &record.tag);

@@ -107,6 +107,12 @@ fn what_cannot_work_is_refused_before_slurm_is_asked() {
         ),
         ("", SMALL, &["submit", "--throttle", "2"], "only --mode array"),
         (
+            "URL=http://gpu07:8000\nTOKENS_LIST=1:1,2:2",
+            SMALL,
+            &["submit", "--mode", "array"],
+            "add --throttle 1, or use --mode client",
+        ),
+        (
             "SERVER_COMMAND=serve\nSERVER_PLACE=group",
             SMALL,
             &["submit", "--mode", "array"],
@@ -178,13 +184,13 @@ fn refusals_are_told_with_a_remedy_and_leave_nothing() {
         ("", "driver: {mem: 999G}", &[], ["emory", "sinfo -o '%P"]),
         (
             server,
-            "server: {mem: 300M, gpus: 99}",
+            "server: {cpus: 1, mem: 300M, gpus: 99}",
             &[],
             ["node configuration is not available", "GPUs"],
         ),
         (
             server,
-            "server: {mem: 300M, gres: 'tpu:1'}",
+            "server: {cpus: 1, mem: 300M, gres: 'tpu:1'}",
             &[],
             ["Invalid generic resource", "server.gres"],
         ),

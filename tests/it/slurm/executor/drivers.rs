@@ -33,7 +33,19 @@ fn a_search_by_jobs_finds_the_same() {
     let jobs = cluster.jobs();
     assert_eq!(jobs.len(), trials.len());
     assert!(jobs.iter().all(|job| job.1 == "COMPLETED"), "{jobs:?}");
-    assert!(walk(&space.results(), "stop").is_empty());
+    for folder in trials.values().flatten() {
+        let names = std::fs::read_dir(folder).unwrap();
+        let names: Vec<String> = names
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        let left = |end: &str| names.iter().filter(|name| name.ends_with(end)).count();
+        assert_eq!(
+            (left(".sh"), left(".env"), left("attempt.json")),
+            (0, 0, 0),
+            "{names:?}"
+        );
+        assert_eq!((left("slurm.json"), left(".slurm")), (1, 1), "{names:?}");
+    }
 }
 
 #[test]
