@@ -98,7 +98,7 @@ impl Small {
     fn below(run: &Run<'_>) -> Option<Self> {
         let root = run.space.results();
         std::fs::create_dir(&root).unwrap();
-        if !nix::unistd::geteuid().is_root() || !mounted(&["-t", "tmpfs", "-o", "size=8m", "tmpfs"], &root) {
+        if !nix::unistd::geteuid().is_root() || !mounted(&["-t", "tmpfs", "-o", "size=48m", "tmpfs"], &root) {
             skipped("only root can mount a small file system");
             return None;
         }
