@@ -97,7 +97,7 @@ pub fn submit_unless(
             tag: tag.clone(),
             last,
         };
-        match resolve(slurm, tag, end, given_up) {
+        match resolve(slurm, tag, end, given_up, tell) {
             Ok(Some(id)) => {
                 journal.note(tag, &Note::Found { id: id.clone() })?;
                 return Ok(id);
@@ -119,6 +119,7 @@ fn resolve(
     tag: &str,
     end: Instant,
     given_up: &dyn Fn() -> bool,
+    tell: &mut dyn FnMut(String),
 ) -> Result<Option<JobId>, SlurmError> {
     let mut absent_since: Option<Instant> = None;
     let mut pause = Duration::from_secs(1);
@@ -138,6 +139,7 @@ fn resolve(
                 if Instant::now() + pause > end || given_up() {
                     return Err(error);
                 }
+                tell(format!("{error}; asking again in {} s", pause.as_secs()));
                 wait(pause, given_up);
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
@@ -180,5 +182,5 @@ pub fn look_up(slurm: &Slurm, tag: &str) -> Result<Option<JobId>, SlurmError> {
 /// When it does not answer.
 pub fn verify(slurm: &Slurm, id: &JobId, tag: &str) -> Result<Option<Job>, SlurmError> {
     let jobs = slurm.jobs(std::slice::from_ref(id))?;
-    Ok(jobs.into_iter().find(|job| job.is_named(tag)))
+    Ok(jobs.into_iter().find(|job| job.name == tag))
 }

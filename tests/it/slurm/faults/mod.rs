@@ -1,12 +1,18 @@
 //! Faults that a run on Slurm survives. The table in `docs/slurm.md` is made from this list, and each row names its test.
 
+mod controller;
 mod files;
+mod odd_output;
+mod server;
+mod submission;
 mod waits;
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use crate::support::compare;
+use super::cluster::Cluster;
+use crate::support::{compare, stderr};
 
 /// What stands for a test that is still to be written.
 const TO_COME: &str = "to come";
@@ -43,28 +49,28 @@ const fn fault(
 const FAULTS: [Fault; 30] = [
     fault(1, "the controller is down at submit",
         "`ctld-stop`, submit, `ctld-start`",
-        "a clear message; tried again with growing pauses; submitted once", TO_COME),
+        "a clear message; tried again with growing pauses; submitted once", "faults::submission::a_controller_that_is_down_is_waited_for"),
     fault(2, "a submit times out but was accepted",
         "`ctld-pause`, submit, `ctld-resume`",
-        "found by its tag; exactly one job", TO_COME),
+        "found by its tag; exactly one job", "faults::submission::a_job_that_was_taken_in_silence_is_found_by_its_name"),
     fault(3, "an acknowledged job is lost and its id given to another",
-        "submit, `ctld-kill` within a second, `ctld-start`, another submit",
-        "the other job is not taken for ours; submitted again", TO_COME),
+        "submit, `ctld-kill` before the state is saved, `ctld-start`, another submit",
+        "the other job is not taken for ours; submitted again", "faults::submission::an_id_that_was_given_to_another_job_is_not_ours"),
     fault(4, "a job runs twice",
         "`node-kill`, the node set down, the job requeued elsewhere",
         "the second driver sees the lease and waits or leaves; results are not mixed", TO_COME),
     fault(5, "the controller restarts in mid-run",
         "`ctld-stop`, `ctld-start`",
-        "the driver goes on", TO_COME),
+        "the driver goes on", "faults::controller::a_run_goes_on_while_the_controller_restarts"),
     fault(6, "a job ends while the controller is away",
         "`ctld-kill`, the end, `ctld-start`",
-        "our files decide", TO_COME),
+        "our files decide", "faults::controller::a_run_that_ends_while_the_controller_is_away_is_done"),
     fault(7, "the controller no longer knows the job",
         "`MIN_JOB_AGE=5`, a wait",
-        "status from our files", TO_COME),
+        "status from our files", "faults::controller::a_run_whose_job_is_forgotten_tells_from_its_files"),
     fault(8, "no accounting, or its daemon is away",
         "none; `ACCOUNTING=1` and `dbd-kill`",
-        "works with squeue and our files", TO_COME),
+        "works with squeue and our files", "faults::controller::a_run_needs_no_accounting_daemon"),
     fault(9, "a node dies with its tasks",
         "`node-fail` under a job with `--no-requeue`",
         "NODE_FAIL; `mst resume` goes on", TO_COME),
@@ -92,11 +98,11 @@ const FAULTS: [Fault; 30] = [
     fault(17, "the server runs out of memory",
         "`CGROUP=1`, a small `--mem`, a large allocation",
         "told apart from load that cannot be sustained",
-        "server::a_server_that_the_kernel_ends_for_want_of_memory_is_told_as_such"),
+        "faults::server::a_server_that_the_kernel_ends_is_told_from_load_and_replaced"),
     fault(18, "the server exits, hangs, or never becomes healthy",
         "SIGKILL, SIGSTOP, a server that sleeps",
         "fails soon; the trial is void, not unsustainable",
-        "server::a_server_that_is_killed_stopped_or_never_healthy_is_told_and_no_verdict_comes_of_it"),
+        "faults::server::a_server_that_is_killed_or_stopped_in_mid_trial_is_replaced"),
     fault(19, "the job is suspended",
         "`scontrol suspend`, `scontrol resume`",
         "the trial is thrown away", TO_COME),
@@ -110,10 +116,10 @@ const FAULTS: [Fault; 30] = [
         "faults::waits::a_job_that_waits_for_ever_is_warned_of_and_explained"),
     fault(22, "the submit is rejected",
         "a wrong partition, account, resource; a limit of the QOS",
-        "Slurm's own line is shown; not tried again", TO_COME),
+        "Slurm's own line is shown; not tried again", "faults::submission::a_refusal_is_told_in_slurms_words_and_not_repeated"),
     fault(23, "munge is down",
         "`munge-kill`, submit, `munge-start`",
-        "as 1", TO_COME),
+        "as 1", "faults::submission::munge_that_is_down_is_waited_for"),
     fault(24, "a dependency on a job that is known no more counts as met",
         "`MIN_JOB_AGE=5`, a successor of a failed job",
         "the driver that starts refuses by our files", TO_COME),
@@ -134,11 +140,40 @@ const FAULTS: [Fault; 30] = [
         "faults::files::a_full_disk_is_told_and_leaves_nothing_half_written"),
     fault(29, "Slurm is slow",
         "`ctld-pause` and `ctld-resume` by turns",
-        "a timeout is no answer, not a state", TO_COME),
+        "a timeout is no answer, not a state", "faults::controller::a_slow_controller_is_no_answer"),
     fault(30, "odd output: a new state, further columns, spaces and `|` in names, another locale",
         "a wrapper before squeue in PATH",
-        "unknown is alive; names come last; `LC_ALL=C`", TO_COME),
+        "unknown is alive; names come last; `LC_ALL=C`", "faults::odd_output::odd_output_is_read_all_the_same"),
 ];
+
+/// What a controller had saved at some moment: one that crashes may have saved nothing since.
+struct Saved {
+    state: PathBuf,
+    copy: PathBuf,
+}
+
+impl Saved {
+    /// Saves all, by an orderly end and a new start.
+    fn now(cluster: &Cluster) -> Self {
+        let state = cluster.folder().join("state");
+        let copy = cluster.folder().join("saved");
+        cluster.slurm_cluster("ctld-stop", &[]);
+        Self::copy(&state, &copy);
+        cluster.slurm_cluster("ctld-start", &[]);
+        Self { state, copy }
+    }
+
+    /// Makes it the state that the controller starts with; it must not run.
+    fn restore(&self) {
+        std::fs::remove_dir_all(&self.state).unwrap();
+        Self::copy(&self.copy, &self.state);
+    }
+
+    fn copy(from: &Path, to: &Path) {
+        let output = Command::new("cp").arg("-a").args([from, to]).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+}
 
 fn table() -> String {
     let mut rows = String::from("| | fault | injected by | required | test |\n|---|---|---|---|---|\n");
