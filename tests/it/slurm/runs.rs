@@ -36,6 +36,17 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// A run of a workspace that was made elsewhere; nothing is submitted. [`Self::is_whole`] is not for it.
+    pub(crate) fn of(cluster: &'a Cluster, space: Workspace) -> Self {
+        Self {
+            cluster,
+            space,
+            name: String::new(),
+            tag: String::new(),
+            extra: String::new(),
+        }
+    }
+
     /// A run that is in the queue.
     pub(crate) fn submit(cluster: &'a Cluster, extra: &str, arguments: &[&str]) -> Self {
         let mut run = Self::prepare(cluster, extra);
