@@ -134,7 +134,7 @@ fn cancel_jobs(slurm: &Slurm, chosen: &[(RunDir, Facts)]) -> Result<Vec<Done>, F
         doubts.extend(
             doubtful(facts)
                 .into_iter()
-                .filter(|name| !ours.iter().any(|job| job.is_named(name))),
+                .filter(|name| !ours.iter().any(|job| job.name == *name)),
         );
         // A whole array, or both parts of a heterogeneous job, by one number.
         let alive: BTreeSet<(&JobId, &str)> = ours

@@ -141,7 +141,7 @@ impl Slurm {
     pub fn named(&self, names: &[String]) -> Result<Vec<Job>, SlurmError> {
         let argv = ["-h", "-t", "all", "-n", &names.join(","), "-o", query::FORMAT].map(str::to_owned);
         let mut jobs = Job::parse_all(&self.call("squeue", &argv)?.stdout);
-        jobs.retain(|job| names.iter().any(|name| job.is_named(name)));
+        jobs.retain(|job| names.contains(&job.name));
         Ok(jobs)
     }
 

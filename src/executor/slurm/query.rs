@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::State;
 
-/// Columns of `squeue`; free text comes last, so that a `|` in a job's name does no harm.
+/// Columns of `squeue`; free text comes last, so that a `|` in a job's name moves no other column.
 pub(super) const FORMAT: &str = "%i|%F|%K|%T|%N|%L|%e|%S|%r|%j";
 
 /// A job id as Slurm prints it: `17`, `17_3`, `17_[2-5%2]`.
@@ -62,7 +62,7 @@ pub struct Job {
     pub start: Option<String>,
     /// Why it waits or how it ended, as Slurm prints it.
     pub reason: String,
-    /// Its name.
+    /// Its name, up to a `|`: names of our jobs have none, and columns that a changed `squeue` adds come behind one.
     pub name: String,
 }
 
@@ -70,15 +70,6 @@ impl Job {
     /// Reads what squeue prints; what is not a row is left out.
     pub fn parse_all(text: &str) -> Vec<Self> {
         text.lines().filter_map(row).collect()
-    }
-
-    /// Whether it has this name. Columns that a newer or a changed `squeue` adds end up behind it.
-    pub fn is_named(&self, name: &str) -> bool {
-        self.name == name
-            || self
-                .name
-                .strip_prefix(name)
-                .is_some_and(|rest| rest.starts_with('|'))
     }
 }
 
@@ -101,8 +92,9 @@ pub(super) fn accounted(text: &str, name: &str) -> Vec<(JobId, State)> {
 /// Ids of the steps of a name, from rows `id|name`.
 pub(super) fn steps(text: &str, name: &str) -> Vec<JobId> {
     let row = |line: &str| {
-        let (id, named) = line.trim().split_once('|')?;
-        (named == name).then(|| JobId::parse(id)).flatten()
+        let mut fields = line.split('|').map(str::trim);
+        let id = JobId::parse(fields.next()?)?;
+        (fields.next()? == name).then_some(id)
     };
     text.lines().filter_map(row).collect()
 }
@@ -119,7 +111,7 @@ fn row(line: &str) -> Option<Job> {
     let end = known(fields.next()?);
     let start = known(fields.next()?);
     let reason = fields.next()?.to_owned();
-    let name = fields.next()?.to_owned();
+    let name = fields.next()?.split('|').next()?.trim_end().to_owned();
     Some(Job {
         id,
         array,
@@ -179,12 +171,9 @@ slurm_load_jobs: some warning of a site
         assert_eq!((task.task, task.left_s), (Some(0), Some(86_400 + 599)));
         assert!(task.state.is_alive());
         assert_eq!(task.nodes, "n[1-3,7]");
-        assert_eq!(
-            (jobs[4].name.as_str(), jobs[4].left_s),
-            ("a name | with = bars", Some(0))
-        );
+        assert_eq!((jobs[4].name.as_str(), jobs[4].left_s), ("a name", Some(0)));
         let odd = &jobs[5];
-        assert!(odd.is_named("mst-x-7") && !odd.is_named("mst-x"));
+        assert_eq!(odd.name, "mst-x-7");
         assert!(odd.state.is_alive());
         assert_eq!(odd.left_s, None);
     }
@@ -210,7 +199,7 @@ slurm_load_jobs: some warning of a site
         assert_eq!(found, [(JobId("35".to_owned()), State::parse("RUNNING"))]);
         assert_eq!(accounted(rows, "mst-x-1").len(), 1);
         assert_eq!(
-            steps("8.0|mst-step\n8.batch|batch\n", "mst-step"),
+            steps("8.0|mst-step|n1\n8.batch|batch|n1\n", "mst-step"),
             [JobId("8.0".to_owned())]
         );
     }

@@ -180,5 +180,5 @@ pub fn look_up(slurm: &Slurm, tag: &str) -> Result<Option<JobId>, SlurmError> {
 /// When it does not answer.
 pub fn verify(slurm: &Slurm, id: &JobId, tag: &str) -> Result<Option<Job>, SlurmError> {
     let jobs = slurm.jobs(std::slice::from_ref(id))?;
-    Ok(jobs.into_iter().find(|job| job.is_named(tag)))
+    Ok(jobs.into_iter().find(|job| job.name == tag))
 }

@@ -1,6 +1,8 @@
 //! A scripted run on a cluster, and what must hold once it has ended: nothing lost, nothing twice, nothing left behind.
 
+use std::ffi::OsString;
 use std::fmt::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -146,6 +148,22 @@ impl<'a> Run<'a> {
         rows.filter(|(_, _, name)| name.starts_with(&self.tag))
             .map(|(id, state, _)| (id, state))
             .collect()
+    }
+
+    /// Puts a script of these lines in front of a program of Slurm, `$real` in it; returns the `PATH` to find it by. The
+    /// jobs of a run that is submitted so meet it, too.
+    pub(crate) fn wrap(&self, program: &str, lines: &str) -> OsString {
+        let path = std::env::var_os("PATH").unwrap();
+        let mut found = std::env::split_paths(&path).map(|folder| folder.join(program));
+        let real = found.find(|file| file.is_file()).unwrap();
+        let bin = self.space.path().join("bin");
+        std::fs::create_dir_all(&bin).unwrap();
+        let script = format!("#!/bin/sh\nreal={}\n{lines}\n", real.display());
+        std::fs::write(bin.join(program), script).unwrap();
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(bin.join(program), mode).unwrap();
+        let folders = std::iter::once(bin).chain(std::env::split_paths(&path));
+        std::env::join_paths(folders).unwrap()
     }
 
     /// Waits until it is done, and looks at all that it left.

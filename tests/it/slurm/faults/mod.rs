@@ -1,5 +1,9 @@
 //! Faults that a run on Slurm survives. The table in `docs/slurm.md` is made from this list, and each row names its test.
 
+mod controller;
+mod odd_output;
+mod submission;
+
 use std::fmt::Write;
 use std::path::Path;
 
@@ -40,28 +44,28 @@ const fn fault(
 const FAULTS: [Fault; 30] = [
     fault(1, "the controller is down at submit",
         "`ctld-stop`, submit, `ctld-start`",
-        "a clear message; tried again with growing pauses; submitted once", TO_COME),
+        "a clear message; tried again with growing pauses; submitted once", "faults::submission::a_controller_that_is_down_is_waited_for"),
     fault(2, "a submit times out but was accepted",
         "`ctld-pause`, submit, `ctld-resume`",
-        "found by its tag; exactly one job", TO_COME),
+        "found by its tag; exactly one job", "faults::submission::a_job_that_was_taken_in_silence_is_found_by_its_name"),
     fault(3, "an acknowledged job is lost and its id given to another",
-        "submit, `ctld-kill` within a second, `ctld-start`, another submit",
-        "the other job is not taken for ours; submitted again", TO_COME),
+        "submit, `ctld-kill` before the state is saved, `ctld-start`, another submit",
+        "the other job is not taken for ours; submitted again", "faults::submission::an_id_that_was_given_to_another_job_is_not_ours"),
     fault(4, "a job runs twice",
         "`node-kill`, the node set down, the job requeued elsewhere",
         "the second driver sees the lease and waits or leaves; results are not mixed", TO_COME),
     fault(5, "the controller restarts in mid-run",
         "`ctld-stop`, `ctld-start`",
-        "the driver goes on", TO_COME),
+        "the driver goes on", "faults::controller::a_run_goes_on_while_the_controller_restarts"),
     fault(6, "a job ends while the controller is away",
         "`ctld-kill`, the end, `ctld-start`",
-        "our files decide", TO_COME),
+        "our files decide", "faults::controller::a_run_that_ends_while_the_controller_is_away_is_done"),
     fault(7, "the controller no longer knows the job",
         "`MIN_JOB_AGE=5`, a wait",
-        "status from our files", TO_COME),
+        "status from our files", "faults::controller::a_run_whose_job_is_forgotten_tells_from_its_files"),
     fault(8, "no accounting, or its daemon is away",
         "none; `ACCOUNTING=1` and `dbd-kill`",
-        "works with squeue and our files", TO_COME),
+        "works with squeue and our files", "faults::controller::a_run_needs_no_accounting_daemon"),
     fault(9, "a node dies with its tasks",
         "`node-fail` under a job with `--no-requeue`",
         "NODE_FAIL; `mst resume` goes on", TO_COME),
@@ -105,10 +109,10 @@ const FAULTS: [Fault; 30] = [
         "`--check` warns; status explains", TO_COME),
     fault(22, "the submit is rejected",
         "a wrong partition, account, resource; a limit of the QOS",
-        "Slurm's own line is shown; not tried again", TO_COME),
+        "Slurm's own line is shown; not tried again", "faults::submission::a_refusal_is_told_in_slurms_words_and_not_repeated"),
     fault(23, "munge is down",
         "`munge-kill`, submit, `munge-start`",
-        "as 1", TO_COME),
+        "as 1", "faults::submission::munge_that_is_down_is_waited_for"),
     fault(24, "a dependency on a job that is known no more counts as met",
         "`MIN_JOB_AGE=5`, a successor of a failed job",
         "the driver that starts refuses by our files", TO_COME),
@@ -126,10 +130,10 @@ const FAULTS: [Fault; 30] = [
         "a clear error; nothing half written", TO_COME),
     fault(29, "Slurm is slow",
         "`ctld-pause` and `ctld-resume` by turns",
-        "a timeout is no answer, not a state", TO_COME),
+        "a timeout is no answer, not a state", "faults::controller::a_slow_controller_is_no_answer"),
     fault(30, "odd output: a new state, further columns, spaces and `|` in names, another locale",
         "a wrapper before squeue in PATH",
-        "unknown is alive; names come last; `LC_ALL=C`", TO_COME),
+        "unknown is alive; names come last; `LC_ALL=C`", "faults::odd_output::odd_output_is_read_all_the_same"),
 ];
 
 fn table() -> String {
