@@ -81,14 +81,19 @@ pub(super) fn start<'a>(
         place @ (Place::Step | Place::Node | Place::Group) => Launcher::step(home.scripts.server_step(place)),
         Place::Job => {
             let scripts = home.scripts.clone();
-            let cluster = settings.cluster.clone();
+            let node_list = settings.cluster.node_list.clone();
+            // `mst resume --time` changes the plan, not the frozen settings.
+            let walltime = plan
+                .walltime_s
+                .map(Duration::from_secs_f64)
+                .or(settings.cluster.walltime);
             let script = move |job: &JobScript| {
                 let context = ServerContext {
                     argv: job.argv.clone(),
                     cwd: job.cwd.clone(),
                     log: job.log.clone(),
-                    walltime: cluster.walltime,
-                    node_list: cluster.node_list.clone(),
+                    walltime,
+                    node_list: node_list.clone(),
                 };
                 scripts.server(&context).map_err(|error| error.to_string())
             };

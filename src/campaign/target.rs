@@ -308,7 +308,8 @@ impl Service for Target {
     }
 
     fn outlives_drivers(&self) -> bool {
-        self.embedded.is_none()
+        // One of ours is ended and started anew by the next driver.
+        self.embedded.is_none() && self.server.is_none()
     }
 
     fn alive(&self) -> Result<(), String> {

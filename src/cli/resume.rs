@@ -22,14 +22,14 @@ use crate::store::runs::{Ended, Journal, Mode, Note, Outcome as Ending, Plan, Ru
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
-  mst resume 20261122-201503-1a2b                  what is missing, in a new job
+  mst resume                                       what is missing of the newest run, in a new job
   mst resume 20261122-201503-1a2b --time 2-00:00:00
   mst resume 20261122-201503-1a2b --pair 128_128 --fresh
                                                    one pair, measured anew")]
 pub(crate) struct Args {
-    /// The run: its name, the beginning of it, or its folder.
+    /// The run: a name, the beginning of one, or a folder [default: the newest]
     #[arg(value_name = "RUN")]
-    run: String,
+    run: Option<String>,
     /// Only this pair, also when it has its answer; may be repeated.
     #[arg(long, value_name = "PAIR")]
     pair: Vec<String>,
@@ -55,7 +55,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         .map(time::parse_limit)
         .transpose()
         .map_err(|problem| Failure::input(anyhow!("flag: --time: {problem}")))?;
-    let run = args.results.find(Some(&args.run))?;
+    let run = args.results.find(args.run.as_deref())?;
     let plan = run.plan().map_err(Failure::input)?;
     if plan.mode == Mode::Login {
         return Err(Failure::input(anyhow!(

@@ -20,9 +20,17 @@ pub struct Walltime {
     slurm: Slurm,
     id: JobId,
     margin: Duration,
-    end: Arc<Mutex<Option<Instant>>>,
+    known: Arc<Known>,
     stop: Arc<AtomicBool>,
     watcher: Option<JoinHandle<()>>,
+}
+
+/// What Slurm told.
+#[derive(Debug, Default)]
+struct Known {
+    end: Mutex<Option<Instant>>,
+    /// Whether it did not answer the last question.
+    is_silent: AtomicBool,
 }
 
 impl Walltime {
@@ -32,13 +40,13 @@ impl Walltime {
             patience: PATIENCE,
             ..Slurm::default()
         };
-        let end = Arc::new(Mutex::new(None));
+        let known = Arc::new(Known::default());
         let stop = Arc::new(AtomicBool::new(false));
         let watcher = {
-            let (slurm, id, end, stop) = (slurm.clone(), id.clone(), Arc::clone(&end), Arc::clone(&stop));
+            let (slurm, id, known, stop) = (slurm.clone(), id.clone(), Arc::clone(&known), Arc::clone(&stop));
             std::thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
-                    ask(&slurm, &id, &end);
+                    known.ask(&slurm, &id);
                     std::thread::park_timeout(poll);
                 }
             })
@@ -47,7 +55,7 @@ impl Walltime {
             slurm,
             id,
             margin,
-            end,
+            known,
             stop,
             watcher: Some(watcher),
         }
@@ -55,16 +63,19 @@ impl Walltime {
 
     /// Time left until the job is ended; `None` while Slurm has never told it, or when there is no limit.
     pub fn left(&self) -> Option<Duration> {
-        let end = *self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = *self.known.end.lock().unwrap_or_else(PoisonError::into_inner);
         end.map(|end| end.saturating_duration_since(Instant::now()))
     }
 
-    /// Whether something that takes `needed` still fits. Asks Slurm anew: somebody may have changed the limit.
+    /// Whether something that takes `needed` still fits. Asks Slurm anew: somebody may have changed the limit. While it
+    /// does not answer, what it told last has to do: no trial waits for it.
     ///
     /// # Errors
     /// How much is missing.
     pub fn fits(&self, needed: Duration) -> Result<(), String> {
-        ask(&self.slurm, &self.id, &self.end);
+        if !self.known.is_silent.load(Ordering::Relaxed) {
+            self.known.ask(&self.slurm, &self.id);
+        }
         match self.left() {
             Some(left) if left < needed + self.margin => Err(format!(
                 "job {} ends in {}, a trial with its drain takes {} and WALLTIME_MARGIN is {}",
@@ -101,7 +112,7 @@ impl Walltime {
             patience: LAST_PATIENCE,
             ..self.slurm.clone()
         };
-        ask(&slurm, &self.id, &self.end);
+        self.known.ask(&slurm, &self.id);
     }
 }
 
@@ -116,14 +127,17 @@ impl Drop for Walltime {
     }
 }
 
-/// Learns the end; without an answer the last one stands.
-fn ask(slurm: &Slurm, id: &JobId, end: &Mutex<Option<Instant>>) {
-    let Ok(jobs) = slurm.jobs(std::slice::from_ref(id)) else {
-        return;
-    };
-    let Some(job) = jobs.first() else { return };
-    let known = job.left_s.map(|left| Instant::now() + Duration::from_secs(left));
-    *end.lock().unwrap_or_else(PoisonError::into_inner) = known;
+impl Known {
+    /// Learns the end; without an answer the last one stands.
+    fn ask(&self, slurm: &Slurm, id: &JobId) {
+        let answer = slurm.jobs(std::slice::from_ref(id));
+        self.is_silent.store(answer.is_err(), Ordering::Relaxed);
+        let Some(job) = answer.unwrap_or_default().into_iter().next() else {
+            return;
+        };
+        let end = job.left_s.map(|left| Instant::now() + Duration::from_secs(left));
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = end;
+    }
 }
 
 /// A time in whole seconds, as `1h 2m 3s`.

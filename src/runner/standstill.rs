@@ -47,14 +47,14 @@ impl Standstill {
             self.since.get_or_insert_with(Instant::now);
         }
         let is_continued = self.since.is_some_and(|at| at.elapsed() >= BEFORE_THE_END);
-        (slept > TOO_LATE || is_continued).then(|| self.longest.as_secs_f64())
+        (slept > TOO_LATE || is_continued).then_some(self.longest.as_secs_f64())
     }
 
     /// The same at the end of a trial.
     pub(super) fn at_the_end(&self) -> Option<f64> {
         self.continued
             .load(Ordering::Relaxed)
-            .then(|| self.longest.as_secs_f64())
+            .then_some(self.longest.as_secs_f64())
     }
 }
 

@@ -52,7 +52,8 @@ pub(crate) struct Args {
     /// Ask Slurm whether and when the job would start, and look for what would keep it from working; submit nothing.
     #[arg(long)]
     check: bool,
-    /// Write the templates of the job scripts into DIR, to edit them (slurm/ is where they are looked for), and stop.
+    /// Write job script templates and an example of cluster.yml into DIR, to edit them (they are looked for in slurm/), and
+    /// stop.
     #[arg(long, value_name = "DIR")]
     write_templates: Option<PathBuf>,
     /// How the answer is printed on stdout.
@@ -87,7 +88,7 @@ Examples:
   mst submit --url http://gpu07:8000       load for a server that runs already: no GPU is asked for
   mst submit --mode array --throttle 4     a task a token pair, four at a time
   mst submit --time 12:00:00 --partition gpu --account lab
-  mst submit --write-templates slurm       the templates of the job scripts, to edit them";
+  mst submit --write-templates slurm       job scripts and cluster profile, to edit them";
 
 /// Runs the verb.
 #[expect(clippy::needless_pass_by_value, reason = "every verb is given its arguments")]
@@ -172,9 +173,24 @@ fn refused(checked: &Checked, wrong: &str) -> Failure {
     Failure::new(exit, anyhow::anyhow!("{wrong}"))
 }
 
-/// Writes the embedded templates; files that are there are left alone.
+/// Writes the embedded templates and what goes with them; files that are there are left alone.
 fn write_templates(folder: &Path) -> Outcome {
-    let files = SCRIPTS.map(|script| (folder.join(script.file()), script.embedded()));
+    let more = [
+        (
+            "cluster.example.yml",
+            include_str!("../../../slurm/cluster.example.yml"),
+        ),
+        (
+            "experiment.slurm",
+            include_str!("../../../slurm/experiment.slurm"),
+        ),
+    ];
+    let files: Vec<_> = SCRIPTS
+        .map(|script| (script.file(), script.embedded()))
+        .into_iter()
+        .chain(more)
+        .map(|(name, text)| (folder.join(name), text))
+        .collect();
     if let Some((file, _)) = files.iter().find(|(file, _)| file.exists()) {
         let error = anyhow::anyhow!("{} is there already; name another folder", file.display());
         return Err(Failure::input(error));
@@ -184,7 +200,9 @@ fn write_templates(folder: &Path) -> Outcome {
         fs_err::write(file, text)?;
         println_to_stdout(&format!("{}\n", file.display()))?;
     }
-    eprintln!("note: `mst submit` reads them from slurm/ in the folder that it is called in");
+    eprintln!(
+        "note: `mst submit` reads them from slurm/ in the folder that it is called in, and cluster.yml beside them"
+    );
     Ok(Exit::Done)
 }
 

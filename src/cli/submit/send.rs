@@ -14,7 +14,9 @@ use crate::executor::slurm::{JobId, Slurm, SlurmError, Submission, SubmitError, 
 use crate::store::runs::{Mode, RunDir};
 
 /// How long to try while the controller does not answer.
-pub(in crate::cli) const PATIENCE: Duration = Duration::from_mins(1);
+pub(in crate::cli) const PATIENCE: Duration = Duration::from_mins(2);
+/// How long one command may take: when munge is down, sbatch says so after 50 s.
+const PATIENCE_OF_ONE: Duration = Duration::from_mins(1);
 
 /// A job that Slurm took.
 #[derive(Debug, Serialize)]
@@ -45,6 +47,7 @@ pub(in crate::cli) fn slurm(key: Option<&str>) -> Slurm {
         .filter_map(|(name, _)| name.into_string().ok());
     Slurm {
         withheld: withheld.collect(),
+        patience: PATIENCE_OF_ONE,
         ..Slurm::default()
     }
 }

@@ -7,7 +7,7 @@ use table::{ENDED, Reason, WAITING};
 use super::jobs::{Kind, kind_of};
 use super::state::Verdict;
 use super::{Facts, RunState};
-use crate::executor::slurm::{Job, State};
+use crate::executor::slurm::{Job, Phase, State};
 
 fn find(table: &[Reason], word: &str) -> Option<(&'static str, &'static str)> {
     table
@@ -83,11 +83,15 @@ pub(super) fn of_run(name: &str, verdict: &Verdict, facts: &Facts, rows: Option<
         RunState::Running | RunState::Waiting | RunState::Unknown => {}
     }
     let lingers = |job: &Job| kind_of(&facts.plan.tag, &job.name) != Some(Kind::Report);
-    if matches!(
-        verdict.state,
-        RunState::Lost | RunState::Failed | RunState::Cancelled
-    ) && alive.iter().any(|job| lingers(job))
-    {
+    let is_left = match verdict.state {
+        RunState::Lost | RunState::Failed | RunState::Cancelled => alive.iter().any(|job| lingers(job)),
+        // The job of a driver that wrote its end runs for a moment more; one that waits has no use.
+        RunState::Done => alive
+            .iter()
+            .any(|job| lingers(job) && job.state.phase() == Phase::Waiting),
+        RunState::Running | RunState::Waiting | RunState::Unknown => false,
+    };
+    if is_left {
         lines.push(format!(
             "jobs of it are still there: `mst cancel {name}` ends them"
         ));

@@ -69,6 +69,9 @@ const NOT_REACHED: [&str; 20] = [
     "No route to host",
 ];
 
+/// What Slurm says first when munge is down; what is wrong comes behind it.
+const HINT: &str = "If munged is up";
+
 /// Words of a refusal for now: so many jobs are submitted that one more is not allowed.
 const FOR_NOW: [&str; 4] = [
     "MaxSubmitJob",
@@ -176,7 +179,7 @@ fn judge(program: &str, status: Option<i32>, said: Said) -> Result<Said, SlurmEr
                 .map_or(line, |l| l.trim_start_matches(": "));
             line.trim_start_matches("error: ")
         })
-        .find(|line| !line.is_empty())
+        .find(|line| !line.is_empty() && !line.starts_with(HINT))
         .unwrap_or("no message")
         .to_owned();
     let Some(status) = status else {
@@ -254,7 +257,7 @@ mod tests {
         ] {
             let answer = judged("sbatch", Some(1), text);
             assert!(
-                matches!(answer, SlurmError::NoAnswer { .. }),
+                matches!(&answer, SlurmError::NoAnswer { why, .. } if !why.starts_with("If munged")),
                 "{text}: {answer:?}"
             );
         }

@@ -97,7 +97,7 @@ pub fn submit_unless(
             tag: tag.clone(),
             last,
         };
-        match resolve(slurm, tag, end, given_up) {
+        match resolve(slurm, tag, end, given_up, tell) {
             Ok(Some(id)) => {
                 journal.note(tag, &Note::Found { id: id.clone() })?;
                 return Ok(id);
@@ -119,6 +119,7 @@ fn resolve(
     tag: &str,
     end: Instant,
     given_up: &dyn Fn() -> bool,
+    tell: &mut dyn FnMut(String),
 ) -> Result<Option<JobId>, SlurmError> {
     let mut absent_since: Option<Instant> = None;
     let mut pause = Duration::from_secs(1);
@@ -138,6 +139,7 @@ fn resolve(
                 if Instant::now() + pause > end || given_up() {
                     return Err(error);
                 }
+                tell(format!("{error}; asking again in {} s", pause.as_secs()));
                 wait(pause, given_up);
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::Saved;
 use crate::slurm::cluster::{Cluster, LIMIT, wait_for};
 use crate::slurm::runs::Run;
 use crate::support::{read_json, stderr};
@@ -30,6 +31,9 @@ fn a_run_goes_on_while_the_controller_restarts() {
 fn a_run_that_ends_while_the_controller_is_away_is_done() {
     let Some(cluster) = Cluster::start() else { return };
     let run = Run::submit_held(&cluster, "", &[]);
+    // Saved as a job that runs.
+    cluster.slurm_cluster("ctld-stop", &[]);
+    cluster.slurm_cluster("ctld-start", &[]);
     cluster.slurm_cluster("ctld-kill", &[]);
     run.let_go();
     let ended = run.folder().join("main/ended.json");
@@ -43,6 +47,33 @@ fn a_run_that_ends_while_the_controller_is_away_is_done() {
     // Whatever the controller makes of a job whose end it missed.
     run.ends_well();
     assert_eq!(run.status()["state"], "done");
+}
+
+#[test]
+fn a_job_that_a_crash_brought_back_is_told_of() {
+    let Some(cluster) = Cluster::start() else { return };
+    let batch = |state: &str| cluster.ask("scontrol", &["update", "partitionname=batch", state]);
+    batch("state=down");
+    let mut run = Run::prepare(&cluster, "");
+    let job = run.was_submitted(&run.mst("submit").output().unwrap());
+    let saved = Saved::now(&cluster);
+    batch("state=up");
+    run.await_state("done");
+    cluster.await_state(&job, &["COMPLETED"]);
+    cluster.slurm_cluster("ctld-kill", &[]);
+    saved.restore();
+    cluster.slurm_cluster("ctld-start", &[]);
+    cluster.ask("scontrol", &["hold", &job]);
+    // To the controller it was never started.
+    cluster.await_state(&job, &["PENDING"]);
+    let status = run.status();
+    assert_eq!(status["state"], "done", "{status}");
+    assert!(status["advice"].to_string().contains("`mst cancel "), "{status}");
+    // Where it starts again, its driver has nothing to do.
+    batch("state=up");
+    cluster.ask("scontrol", &["release", &job]);
+    cluster.await_state(&job, &["COMPLETED"]);
+    run.ends_well();
 }
 
 #[test]

@@ -11,9 +11,11 @@ mod submission;
 mod walltime;
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use crate::support::compare;
+use super::cluster::Cluster;
+use crate::support::{compare, stderr};
 
 /// What stands for a test that is still to be written.
 const TO_COME: &str = "to come";
@@ -141,6 +143,35 @@ const FAULTS: [Fault; 30] = [
         "a wrapper before squeue in PATH",
         "unknown is alive; names come last; `LC_ALL=C`", "faults::odd_output::odd_output_is_read_all_the_same"),
 ];
+
+/// What a controller had saved at some moment: one that crashes may have saved nothing since.
+struct Saved {
+    state: PathBuf,
+    copy: PathBuf,
+}
+
+impl Saved {
+    /// Saves all, by an orderly end and a new start.
+    fn now(cluster: &Cluster) -> Self {
+        let state = cluster.folder().join("state");
+        let copy = cluster.folder().join("saved");
+        cluster.slurm_cluster("ctld-stop", &[]);
+        Self::copy(&state, &copy);
+        cluster.slurm_cluster("ctld-start", &[]);
+        Self { state, copy }
+    }
+
+    /// Makes it the state that the controller starts with; it must not run.
+    fn restore(&self) {
+        std::fs::remove_dir_all(&self.state).unwrap();
+        Self::copy(&self.copy, &self.state);
+    }
+
+    fn copy(from: &Path, to: &Path) {
+        let output = Command::new("cp").arg("-a").args([from, to]).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+}
 
 fn table() -> String {
     let mut rows = String::from("| | fault | injected by | required | test |\n|---|---|---|---|---|\n");
