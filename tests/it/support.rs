@@ -70,7 +70,7 @@ impl Workspace {
         let text = std::fs::read_to_string(&file).unwrap();
         let text = text.replace(
             "LOADGEN_COMMAND=sh ",
-            "LOADGEN_COMMAND=env SCRIPTED_HOLD=hold SCRIPTED_PACE=pace sh ",
+            "LOADGEN_COMMAND=env SCRIPTED_HOLD=../../../../hold SCRIPTED_PACE=../../../../pace sh ",
         );
         std::fs::write(&file, text).unwrap();
         space
