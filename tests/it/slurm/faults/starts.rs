@@ -36,7 +36,10 @@ fn a_driver_that_a_forgotten_job_lets_start_refuses() {
         });
         assert!(std::fs::read_to_string(&log).unwrap().contains("nothing to do"));
     }
-    run.is_gone();
+    assert_eq!(
+        walk(&run.space.results(), ".lease"),
+        Vec::<std::path::PathBuf>::new()
+    );
     assert_eq!(
         std::fs::read(run.folder().join("main/ended.json")).unwrap(),
         ended
