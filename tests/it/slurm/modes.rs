@@ -175,10 +175,8 @@ fn by_hand(run: &mut Run<'_>, executor: &str) -> Value {
         run.name = folder.file_name().into_string().unwrap();
         true
     });
-    run.tag = read_json(&run.folder().join("plan.json"))["tag"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let plan = read_json(&run.folder().join("plan.json"));
+    plan["tag"].as_str().unwrap().clone_into(&mut run.tag);
     let kind = run.await_status("at work, and shows jobs", |status| {
         keeps_the_contract(status);
         status["state"] != "running" || !status["jobs"].as_array().unwrap().is_empty()
