@@ -15,6 +15,8 @@ use crate::trial::{Measurement, Outcome, TrialSpec};
 
 /// How often a running trial is looked at.
 const LOOK: Duration = Duration::from_millis(50);
+/// How long an answer about the time that is left is good for.
+const SOON: Duration = Duration::from_secs(10);
 /// Share of requests that may fail to connect before we ask whether the endpoint is still there.
 const LOST_SHARE: f64 = 0.05;
 /// Longest pause before a repetition.
@@ -132,7 +134,9 @@ impl<'a> Live<'a> {
             ..
         } = &self.setup;
         lease.check()?;
-        (self.setup.time_left)(spec.duration_s).map_err(TrialError::NoTimeLeft)?;
+        let time_left = || (self.setup.time_left)(spec.duration_s).map_err(TrialError::NoTimeLeft);
+        time_left()?;
+        let asked = Instant::now();
         let ready = {
             let watch = RefCell::new(&mut *watch);
             self.setup
@@ -143,6 +147,10 @@ impl<'a> Live<'a> {
         };
         ready?;
         self.clear(watch)?;
+        // A server that was started again may have taken long.
+        if asked.elapsed() > SOON {
+            time_left()?;
+        }
         let folder = store.begin(&lease.pair_name(), &spec.id())?;
         let job = (self.setup.job)(spec);
         let commands = loadgen.prepare(&job, &folder)?;
