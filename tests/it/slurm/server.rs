@@ -306,7 +306,7 @@ pub(super) fn hungry(place: &str) -> Workspace {
         space.path().join("server.sh"),
         format!(
             "{MST} serve --profile demo --listen $1 &\nwhile [ ! -e {0} ]; do sleep 0.1; done\nrm {0}\n\
-             rm -f {0}.pipe; mkfifo {0}.pipe\n{{ head -c 700000000 /dev/zero; sleep 60; }} >{0}.pipe &\n\
+             rm -f {0}.pipe; mkfifo {0}.pipe\n{{ head -c 900000000 /dev/zero; sleep 60; }} >{0}.pipe &\n\
              exec tail -n 1 {0}.pipe >/dev/null\n",
             mark.display()
         ),
