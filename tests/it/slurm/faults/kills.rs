@@ -9,8 +9,8 @@ use crate::support::read_json;
 use super::midway::{Midway, drivers, lives, midway};
 
 /// A server of the run's own, and nobody's business what it answers.
-const WITH_SERVER: &str =
-    "SERVER_COMMAND=env FOLDER={folder} MST serve --profile demo --listen {host}:{port}";
+const WITH_SERVER: &str = "ITERATION_COOLDOWN_SECONDS=0\n\
+     SERVER_COMMAND=env FOLDER={folder} MST serve --profile demo --listen {host}:{port}";
 
 fn served(cluster: &Cluster) -> Midway<'_> {
     let extra = WITH_SERVER.replace("MST", env!("CARGO_BIN_EXE_mst"));
