@@ -14,6 +14,8 @@ fn a_run_goes_on_while_the_controller_restarts() {
     let run = Run::submit_held(&cluster, "", &[]);
     let job = run.jobs()[0].0.clone();
     cluster.slurm_cluster("ctld-stop", &[]);
+    // Time for a look at it, which takes Slurm's commands some seconds.
+    run.pace("1");
     run.let_go();
     let before = run.trials();
     wait_for("trials go on without a controller", LIMIT, || {
