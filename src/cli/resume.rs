@@ -4,6 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use chrono::Utc;
 use serde_json::json;
 
 use super::exit::{Exit, Failure, Outcome};
@@ -12,6 +13,7 @@ use super::runs_args::ResultsArg;
 use super::submit::send::{PATIENCE, SentJob, gather, place, slurm, with_remedy};
 use super::{Format, print_json};
 use crate::cluster::submission::{self, DRIVE, array, with_time};
+use crate::cluster::watch::{Facts, last_words_due};
 use crate::executor::slurm::{Job, Slurm, SlurmError, SubmitError, time};
 use crate::store::runs::{Ended, Journal, Mode, Note, Outcome as Ending, Plan, RunDir, Seat};
 
@@ -66,16 +68,16 @@ pub(crate) fn run(args: Args) -> Outcome {
     }
     let seats = Seats::choose(&run, &plan, &args)?;
     if seats.0.is_empty() {
-        let told = format!(
-            "Run {}: every pair has its answer; `--pair PAIR --fresh` measures one anew.\n",
-            plan.run
-        );
-        std::io::stdout().write_all(told.as_bytes())?;
-        return Ok(Exit::Done);
+        return nothing_to_do(&plan);
     }
     // The key may be in the environment, too; Slurm would store it.
     let slurm = slurm(fs_err::read_to_string(run.key_file()).ok().as_deref());
-    refuse_if_alive(&slurm, &run, &plan)?;
+    let jobs = refuse_if_alive(&slurm, &run, &plan)?;
+    hear_last_words(&run, &jobs)?;
+    let seats = Seats::choose(&run, &plan, &args)?;
+    if seats.0.is_empty() {
+        return nothing_to_do(&plan);
+    }
     let mut options = Vec::new();
     if let Some(limit) = limit {
         options.extend(set_limit(&run, &plan, limit)?);
@@ -130,8 +132,35 @@ impl Seats {
     }
 }
 
-/// Two drivers of one run would fight for its seat.
-fn refuse_if_alive(slurm: &Slurm, run: &RunDir, plan: &Plan) -> Result<(), Failure> {
+fn nothing_to_do(plan: &Plan) -> Outcome {
+    let told = format!(
+        "Run {}: every pair has its answer; `--pair PAIR --fresh` measures one anew.\n",
+        plan.run
+    );
+    std::io::stdout().write_all(told.as_bytes())?;
+    Ok(Exit::Done)
+}
+
+/// Waits for the end that a driver wrote a moment ago, where the file system does not show it yet: what it measured may
+/// not show either, and would be measured twice.
+fn hear_last_words(run: &RunDir, jobs: &[Job]) -> Result<(), Failure> {
+    let mut told = false;
+    loop {
+        let facts = Facts::gather(run).map_err(Failure::input)?;
+        let Some(left) = last_words_due(&facts, jobs, Utc::now()) else {
+            return Ok(());
+        };
+        if !told {
+            let seconds = left.num_seconds().max(1);
+            eprintln!("its job has just ended; waiting for its driver's last words, {seconds} s at most");
+            told = true;
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// Two drivers of one run would fight for its seat. Returns its jobs that Slurm knows.
+fn refuse_if_alive(slurm: &Slurm, run: &RunDir, plan: &Plan) -> Result<Vec<Job>, Failure> {
     let mut names: Vec<String> = Journal::read_all(run.path())?
         .into_iter()
         .filter(|line| matches!(line.note, Note::Intent { .. }))
@@ -140,7 +169,7 @@ fn refuse_if_alive(slurm: &Slurm, run: &RunDir, plan: &Plan) -> Result<(), Failu
     names.sort();
     names.dedup();
     if names.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let jobs = slurm.named(&names).map_err(|error| {
         let unknown = format!("whether a job of run {} is alive is not known", plan.run);
@@ -148,7 +177,7 @@ fn refuse_if_alive(slurm: &Slurm, run: &RunDir, plan: &Plan) -> Result<(), Failu
     })?;
     let alive: Vec<&Job> = jobs.iter().filter(|job| job.state.is_alive()).collect();
     let Some(first) = alive.first() else {
-        return Ok(());
+        return Ok(jobs);
     };
     let name = &plan.run;
     Err(Failure::input(anyhow!(

@@ -2,6 +2,7 @@
 
 pub mod local;
 pub mod sbatch;
+pub mod shell;
 pub mod slurm;
 pub mod srun;
 

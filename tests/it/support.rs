@@ -70,6 +70,7 @@ impl Workspace {
         let text = std::fs::read_to_string(&file).unwrap();
         let text = text.replace(
             "LOADGEN_COMMAND=sh ",
+            // From the trial's staging folder; an absolute path would make it another trial.
             "LOADGEN_COMMAND=env SCRIPTED_HOLD=../../../../hold SCRIPTED_PACE=../../../../pace sh ",
         );
         std::fs::write(&file, text).unwrap();

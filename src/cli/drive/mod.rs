@@ -64,6 +64,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         eprintln!("this run has ended: {}; nothing to do", ended.why);
         return Ok(Exit::Done);
     }
+    seat.reserve();
     let id = job.as_deref().and_then(JobId::parse);
     let writer = writer(job.as_deref(), incarnation.restart);
     let journal = run.journal(Some(&writer));
@@ -150,6 +151,9 @@ impl Sitting<'_> {
             }
             Err(failure) => (0, Ended::Failed(failure)),
         };
+        if !self.run.is_there() {
+            return Err(self.gone(ended));
+        }
         match ended {
             // What fails while somebody stops us is not the run's failure.
             Ended::Failed(failure) if halt.why().is_some() => Err(failure),
@@ -177,8 +181,22 @@ impl Sitting<'_> {
     }
 
     fn fail(&self, failure: Failure) -> Outcome {
-        self.end(runs::Outcome::Failed, failure.exit, &failure.told())?;
+        if let Err(error) = self.end(runs::Outcome::Failed, failure.exit, &failure.told()) {
+            eprintln!("how this driver ended could not be written: {error}");
+        }
         Err(failure)
+    }
+
+    /// Somebody removed the run: whatever else came of that.
+    fn gone(&self, ended: Ended) -> Failure {
+        if let Ended::Failed(failure) = ended {
+            eprintln!("{}", failure.told());
+        }
+        let folder = self.run.path().display();
+        let error = anyhow::anyhow!(
+            "the run's folder {folder} is gone; trials that were measured are kept where they are"
+        );
+        Failure::new(Exit::Unexpected, error)
     }
 
     fn end(&self, outcome: runs::Outcome, exit: Exit, why: &str) -> Result<(), RunError> {

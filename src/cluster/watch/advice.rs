@@ -38,7 +38,14 @@ pub fn waiting(reason: &str, id: &str) -> Option<String> {
     let (means, remedy) = find(WAITING, reason)?;
     // A whole array is meant by its number.
     let id = id.split_once('[').map_or(id, |(id, _)| id.trim_end_matches('_'));
-    Some(format!("{means}: {remedy}").replace("{id}", id))
+    let told = format!("{means}: {remedy}").replace("{id}", id);
+    // The run has a copy of the profile, which `mst resume` submits again.
+    let for_new_runs = remedy.contains("the cluster profile") && !remedy.contains("mst submit");
+    Some(if for_new_runs {
+        told + " (it is for new runs: `mst cancel` this one and `mst submit` again; what is measured is kept)"
+    } else {
+        told
+    })
 }
 
 /// What a state that is not waiting means, in plain words with the remedy, where there is something to say.

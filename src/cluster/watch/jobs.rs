@@ -33,6 +33,11 @@ pub fn kind_of(tag: &str, name: &str) -> Option<Kind> {
         b't' => (Kind::Trial, &rest[1..]),
         _ => (Kind::Driver, rest),
     };
+    // A trial is counted within its driver's trials: t2.31.
+    let number = match (kind, number.split_once('.')) {
+        (Kind::Trial, Some((driver, number))) if driver.parse::<u32>().is_ok() => number,
+        _ => number,
+    };
     number.parse::<u32>().ok().map(|_| kind)
 }
 
@@ -168,6 +173,9 @@ mod tests {
             ("mst-1a2b3c4d-12", Some(Kind::Driver)),
             ("mst-1a2b3c4d-r2", Some(Kind::Report)),
             ("mst-1a2b3c4d-t31", Some(Kind::Trial)),
+            ("mst-1a2b3c4d-t2.31", Some(Kind::Trial)),
+            ("mst-1a2b3c4d-tx.31", None),
+            ("mst-1a2b3c4d-1.2", None),
             ("mst-1a2b3c4d-s1", Some(Kind::Server)),
             ("mst-1a2b3c4d-12|a column more", Some(Kind::Driver)),
             ("mst-1a2b3c4d", None),

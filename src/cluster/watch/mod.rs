@@ -20,6 +20,7 @@ use crate::units::Rate;
 
 pub use facts::{Facts, SeatFacts, Sign};
 pub use jobs::{Kind, kind_of, weight};
+pub use state::last_words_due;
 
 /// What a run is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

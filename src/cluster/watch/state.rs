@@ -141,6 +141,28 @@ fn one(facts: &Facts, seat: &SeatFacts, drivers: Option<&[&Job]>, now: DateTime<
     )
 }
 
+/// How long the last words of a driver may still come whose job ended well a moment ago: it wrote them, and a shared file
+/// system may show them late. `None`: there is nothing to wait for.
+pub fn last_words_due(facts: &Facts, rows: &[Job], now: DateTime<Utc>) -> Option<TimeDelta> {
+    let silent = facts.seats.iter().filter(|seat| seat.ended.is_none());
+    silent
+        .filter_map(|seat| {
+            let newest = rows
+                .iter()
+                .filter(|job| kind_of(&facts.plan.tag, &job.name) == Some(Kind::Driver))
+                .filter(|job| covers(job, seat.task))
+                .max_by_key(|job| number(job))?;
+            let ended_well = newest.state.phase() == Phase::Done;
+            let over = newest
+                .end
+                .as_deref()
+                .and_then(slurm_time)
+                .filter(|_| ended_well)?;
+            Some(LAG - (now - over)).filter(|left| (TimeDelta::zero()..=LAG).contains(left))
+        })
+        .max()
+}
+
 /// No row of Slurm's stands for this driver.
 fn nowhere(facts: &Facts, seat: &SeatFacts, now: DateTime<Utc>) -> Told {
     if facts.is_asked_to_stop {

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use super::staged::Staged;
+use crate::executor::shell::quote;
 
 /// What a template needs to know of a trial's job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,11 +100,6 @@ pub(super) fn variables(env: &[(String, String)]) -> Result<String, String> {
         text.push_str(&["export ", name, "=", &quote(value), "\n"].concat());
     }
     Ok(text)
-}
-
-/// A word that a shell reads as it is.
-fn quote(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// What the wrapper left behind.

@@ -164,6 +164,11 @@ impl RunDir {
         &self.path
     }
 
+    /// Whether it is still there: somebody may remove it while its driver works.
+    pub fn is_there(&self) -> bool {
+        self.path.join(plan::FILE).is_file()
+    }
+
     /// Its plan.
     ///
     /// # Errors

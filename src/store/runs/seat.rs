@@ -9,6 +9,11 @@ use super::RunError;
 use crate::store::{read_json, write_json};
 use crate::units::Rate;
 
+/// A file that holds room for the driver's last words.
+const RESERVE: &str = "reserve";
+/// Its size, bytes.
+const RESERVED: usize = 1 << 16;
+
 /// How a driver ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -94,8 +99,20 @@ impl Seat {
     /// # Errors
     /// When it cannot be written.
     pub fn end(&self, ended: &Ended) -> Result<(), RunError> {
-        fs_err::create_dir_all(&self.path)?;
+        // Not what is above it: a run whose folder was removed is not to come back.
+        match fs_err::create_dir(&self.path) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error.into()),
+            _ => {}
+        }
+        // Not there where no driver ever sat here.
+        let _ = fs_err::remove_file(self.path.join(RESERVE));
         Ok(write_json(&self.path.join("ended.json"), ended)?)
+    }
+
+    /// Sets some room aside, so that a driver that gives up on a full disk can still write why.
+    pub fn reserve(&self) {
+        // Without that room, the driver's log may tell.
+        let _ = fs_err::write(self.path.join(RESERVE), vec![b'.'; RESERVED]);
     }
 
     /// Counts the jobs in a row that ended for the walltime without a new trial, and returns their number.

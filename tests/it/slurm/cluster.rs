@@ -190,8 +190,14 @@ fn absent(accounting: bool) {
         is_excused || !can_install && std::env::var_os("CI").is_none_or(|v| v != "true"),
         "Slurm's daemons are not here; run: {knob}scripts/slurm-cluster install"
     );
-    // Past the capture of test output; scripts/test counts these lines.
+    skipped(&format!(
+        "needs Slurm's daemons; {knob}scripts/slurm-cluster install"
+    ));
+}
+
+/// Says that this test looks at nothing, and why: past the capture of test output, and `scripts/test` counts these lines.
+pub(crate) fn skipped(why: &str) {
     let name = std::thread::current().name().unwrap_or_default().to_owned();
-    let line = format!("\nSKIPPED: {name}: needs Slurm's daemons; {knob}scripts/slurm-cluster install\n");
+    let line = format!("\nSKIPPED: {name}: {why}\n");
     std::io::stderr().write_all(line.as_bytes()).unwrap();
 }

@@ -4,6 +4,8 @@ mod cluster;
 mod executor;
 mod faults;
 mod harness;
+mod killed;
+mod modes;
 mod runs;
 mod server;
 mod submit;

@@ -36,6 +36,17 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// A run of a workspace that was made elsewhere; nothing is submitted. [`Self::is_whole`] is not for it.
+    pub(crate) fn of(cluster: &'a Cluster, space: Workspace) -> Self {
+        Self {
+            cluster,
+            space,
+            name: String::new(),
+            tag: String::new(),
+            extra: String::new(),
+        }
+    }
+
     /// A run that is in the queue.
     pub(crate) fn submit(cluster: &'a Cluster, extra: &str, arguments: &[&str]) -> Self {
         let mut run = Self::prepare(cluster, extra);
@@ -189,9 +200,14 @@ impl<'a> Run<'a> {
             }
         }
         self.is_gone();
+        let staging = self.space.results().join(".staging");
+        let staged: Vec<_> = std::fs::read_dir(staging)
+            .map(|all| all.map(|entry| entry.unwrap().path()).collect())
+            .unwrap_or_default();
+        assert_eq!(staged, Vec::<PathBuf>::new());
     }
 
-    /// No job, no process, no lease, nothing in the staging folder.
+    /// No job, no process, no lease. A trial that was stopped in its midst leaves its staging folder for the next driver.
     pub(crate) fn is_gone(&self) {
         let is_alive = |state: &str| matches!(state, "PENDING" | "RUNNING" | "COMPLETING" | "CONFIGURING");
         wait_for("its jobs are over", LIMIT, || {
@@ -200,11 +216,6 @@ impl<'a> Run<'a> {
         let path = self.space.path().to_str().unwrap();
         wait_for("its processes are gone", LIMIT, || processes(path).is_empty());
         assert_eq!(walk(&self.space.results(), ".lease"), Vec::<PathBuf>::new());
-        let staging = self.space.results().join(".staging");
-        let staged: Vec<_> = std::fs::read_dir(staging)
-            .map(|all| all.map(|entry| entry.unwrap().path()).collect())
-            .unwrap_or_default();
-        assert_eq!(staged, Vec::<PathBuf>::new());
     }
 }
 

@@ -23,7 +23,7 @@ fn workspace(place: &str, extra: &str) -> Workspace {
     )
 }
 
-fn with_command(command: &str, place: &str, extra: &str) -> Workspace {
+pub(super) fn with_command(command: &str, place: &str, extra: &str) -> Workspace {
     let space = Workspace::scripted(&format!(
         "SERVER_COMMAND={command}\nSERVER_PLACE={place}\nTARGET_LABEL=the-same\nITERATION_COOLDOWN_SECONDS=0\n\
          POLL_INTERVAL=1s\n{extra}"
@@ -33,7 +33,7 @@ fn with_command(command: &str, place: &str, extra: &str) -> Workspace {
     space
 }
 
-fn status(space: &Workspace) -> Option<Value> {
+pub(super) fn status(space: &Workspace) -> Option<Value> {
     let file = walk(&space.results().join(".runs"), "server.json").pop()?;
     serde_json::from_slice(&std::fs::read(file).ok()?).ok()
 }
@@ -237,7 +237,7 @@ fn a_server_that_is_killed_stopped_or_never_healthy_is_told_and_no_verdict_comes
 }
 
 /// Sends a signal to the server's process; all nodes are on this machine.
-fn signal(space: &Workspace, signal: Signal) {
+pub(super) fn signal(space: &Workspace, signal: Signal) {
     let pid = status(space).unwrap()["pid"].as_i64().unwrap() as i32;
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
 }
@@ -299,14 +299,14 @@ fn a_refused_server_job_is_told_with_the_batch_systems_exit_code() {
 }
 
 /// A server that takes all memory as soon as a trial runs, once.
-fn hungry(place: &str) -> Workspace {
+pub(super) fn hungry(place: &str) -> Workspace {
     let space = with_command("sh server.sh {host}:{port}", place, "");
     let mark = space.path().join("hungry");
     std::fs::write(
         space.path().join("server.sh"),
         format!(
             "{MST} serve --profile demo --listen $1 &\nwhile [ ! -e {0} ]; do sleep 0.1; done\nrm {0}\n\
-             rm -f {0}.pipe; mkfifo {0}.pipe\n{{ head -c 700000000 /dev/zero; sleep 60; }} >{0}.pipe &\n\
+             rm -f {0}.pipe; mkfifo {0}.pipe\n{{ head -c 900000000 /dev/zero; sleep 60; }} >{0}.pipe &\n\
              exec tail -n 1 {0}.pipe >/dev/null\n",
             mark.display()
         ),
@@ -315,7 +315,7 @@ fn hungry(place: &str) -> Workspace {
     space
 }
 
-fn make_hungry(space: &Workspace) {
+pub(super) fn make_hungry(space: &Workspace) {
     std::fs::write(space.path().join("hungry"), "").unwrap();
 }
 

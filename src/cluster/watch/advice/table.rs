@@ -38,12 +38,12 @@ pub(super) const WAITING: &[Reason] = &[
     (
         "PartitionTimeLimit",
         "it asks for more time than its partition gives",
-        "set a shorter time limit (WALLTIME, or `time` in the cluster profile), then `mst cancel` and `mst resume`: a run goes on in further jobs",
+        "`mst cancel` the run, then `mst resume --time LIMIT` with less (WALLTIME and the profile are for new runs): it goes on in further jobs",
     ),
     (
         "PartitionNodeLimit",
         "it asks for more nodes than its partition gives",
-        "ask for fewer nodes or name another partition in the cluster profile, then `mst cancel` and `mst resume`",
+        "`mst cancel` the run; ask for fewer nodes or name another partition in the cluster profile, and `mst submit` again",
     ),
     (
         "PartitionConfig",
@@ -63,7 +63,7 @@ pub(super) const WAITING: &[Reason] = &[
     (
         "QOSMaxWallDurationPerJobLimit",
         "it asks for more time than its QOS gives",
-        "set a shorter time limit (WALLTIME, or `time` in the cluster profile), then `mst cancel` and `mst resume`",
+        "`mst cancel` the run, then `mst resume --time LIMIT` with less (WALLTIME and the profile are for new runs)",
     ),
     (
         "QOSMaxJobs*",
@@ -128,7 +128,7 @@ pub(super) const WAITING: &[Reason] = &[
     (
         "AssocMaxWallDurationPerJobLimit",
         "it asks for more time than its account gives",
-        "set a shorter time limit (WALLTIME, or `time` in the cluster profile), then `mst cancel` and `mst resume`",
+        "`mst cancel` the run, then `mst resume --time LIMIT` with less (WALLTIME and the profile are for new runs)",
     ),
     (
         "AssociationJobLimit",
@@ -231,7 +231,7 @@ pub(super) const WAITING: &[Reason] = &[
     (
         "ReservationDeleted",
         "its reservation is gone",
-        "take the reservation out of the cluster profile, then `mst cancel` and `mst resume`",
+        "`mst cancel` the run; take the reservation out of the cluster profile, and `mst submit` again",
     ),
     ("Prolog", "its nodes are being prepared", "wait"),
     (
@@ -254,7 +254,7 @@ pub(super) const WAITING: &[Reason] = &[
     (
         "ResvTooLong",
         "it asks for more time than its reservation lasts",
-        "set a shorter WALLTIME, then `mst cancel` and `mst resume`",
+        "`mst cancel` the run, then `mst resume --time LIMIT` with less",
     ),
     (
         "DeadLine",
@@ -268,7 +268,7 @@ pub(super) const ENDED: &[Reason] = &[
     (
         "OUT_OF_MEMORY",
         "it needed more memory than it had",
-        "raise `mem` in the cluster profile, then `mst resume {run}`",
+        "raise `mem` in the cluster profile and `mst submit` again: what is measured is kept; `mst resume {run}` would ask for the same",
     ),
     (
         "TIMEOUT",

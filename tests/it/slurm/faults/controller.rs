@@ -35,6 +35,7 @@ fn a_run_that_ends_while_the_controller_is_away_is_done() {
     cluster.slurm_cluster("ctld-stop", &[]);
     cluster.slurm_cluster("ctld-start", &[]);
     cluster.slurm_cluster("ctld-kill", &[]);
+    assert_eq!(run.trials(), 0);
     run.let_go();
     let ended = run.folder().join("main/ended.json");
     wait_for("the driver writes its end", 2 * LIMIT, || ended.is_file());

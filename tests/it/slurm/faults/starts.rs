@@ -98,8 +98,8 @@ fn adopt(run: &mut Run<'_>) {
         panic!("one run: {plans:?}")
     };
     let plan = read_json(plan);
-    run.name = plan["run"].as_str().unwrap().to_owned();
-    run.tag = plan["tag"].as_str().unwrap().to_owned();
+    plan["run"].as_str().unwrap().clone_into(&mut run.name);
+    plan["tag"].as_str().unwrap().clone_into(&mut run.tag);
 }
 
 fn by_hand_in_a_job(executor: &str) {

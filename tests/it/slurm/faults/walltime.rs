@@ -109,7 +109,7 @@ fn a_job_that_slurm_ends_for_its_limit_goes_on_in_another() {
     let slow = "POLL_INTERVAL=1h";
     let midway = midway(&cluster, slow, "time: 1:00:00");
     wait_for("it has run for a minute", 2 * LIMIT, || {
-        cluster.field(&midway.job, "%M") > "1:00".to_owned()
+        cluster.field(&midway.job, "%M").as_str() > "1:00"
     });
     let limit = format!("jobid={}", midway.job);
     cluster.ask("scontrol", &["update", &limit, "TimeLimit=1"]);
