@@ -196,6 +196,8 @@ impl<'a> Live<'a> {
             return Err(TrialError::ClientTooSlow(why.clone()));
         }
         let manifest = (self.setup.manifest)(spec, probe, &measurement);
+        // Somebody who has taken over measures it anew.
+        self.setup.lease.check()?;
         // From here on the trial counts as measured, whatever happens to us.
         write_json(&folder.join(layout::MANIFEST), &manifest)?;
         if self.setup.executor.attaches() {

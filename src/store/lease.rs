@@ -204,6 +204,12 @@ impl Lease {
         self.lost.load(Ordering::Relaxed)
     }
 
+    /// Whether somebody else is seen to hold it; asks the disk, which may know earlier than the heartbeat. A file that
+    /// cannot be read says nothing.
+    pub fn is_taken(&self) -> bool {
+        read(&self.path).is_some_and(|found| !self.owner.still_holds(&found))
+    }
+
     /// The folder that is leased, by name.
     pub fn pair_name(&self) -> String {
         self.path
@@ -370,6 +376,7 @@ mod tests {
         let heir = Lease::take_as(dir.path(), &start("a", 2, 0)).unwrap();
         assert!(heir.superseded_another() && !zombie.superseded_another());
         assert!(matches!(zombie.check(), Err(LeaseError::Lost { .. })));
+        assert!(zombie.is_taken() && !heir.is_taken());
         // The zombie's last sign of life comes late.
         let late = serde_json::to_vec(&zombie.owner).unwrap();
         std::fs::write(dir.path().join(LEASE), late).unwrap();

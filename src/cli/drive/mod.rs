@@ -102,6 +102,11 @@ pub(crate) fn run(args: Args) -> Outcome {
         halt: &halt,
     }
     .run();
+    // Whatever came of it, a later job has the say: the heartbeat may not have noticed it yet.
+    if lease.is_taken() {
+        eprintln!("stopped{}", conduct::because(Why::Superseded, ""));
+        return Ok(Exit::Done);
+    }
     Sitting {
         run: &run,
         plan: &plan,

@@ -47,7 +47,7 @@ fn a_trial_during_which_the_job_was_suspended_is_measured_anew() {
     let status = run.await_status("suspended", |status| {
         status["why"]
             .as_str()
-            .is_some_and(|why| why.contains("is suspended"))
+            .is_some_and(|why| why.contains("stands still"))
     });
     assert_eq!(status["state"], "running");
     cluster.ask("scontrol", &["resume", &midway.job]);
