@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::cli::exit::{Exit, Failure};
-use crate::executor::slurm::{Batch, JobId, Slurm, SlurmError, Submission, submit};
+use crate::executor::slurm::{Batch, JobId, Slurm, SlurmError, Submission, SubmitError, submit};
 use crate::store::runs::{Journal, Mode, Note, Plan, RunDir, Seat};
 
 /// How long a successor is tried to be submitted.
@@ -22,12 +22,26 @@ pub(super) struct Handover<'a> {
     pub(super) arguments: Vec<String>,
 }
 
+/// Why there is no next job.
+pub(super) enum NotHandedOver {
+    /// There will be none.
+    ForGood(Failure),
+    /// Slurm does not say whether it took it: a job that starts all the same must find the run open.
+    InDoubt(Failure),
+}
+
+impl<E: Into<Failure>> From<E> for NotHandedOver {
+    fn from(error: E) -> Self {
+        Self::ForGood(error.into())
+    }
+}
+
 impl Handover<'_> {
     /// Sees to it that the run goes on in another job; `measured` trials were new in this one.
     ///
     /// # Errors
     /// When another job would not get further either, or none can be had.
-    pub(super) fn hand_over(&self, measured: u32, told: &str) -> Result<String, Failure> {
+    pub(super) fn hand_over(&self, measured: u32, told: &str) -> Result<String, NotHandedOver> {
         let barren = self.seat.count_barren(measured > 0)?;
         // Not one trial fits: it is the walltime that is too short, unless the job had to wait for its server.
         let hopeless = barren >= MOST_BARREN || (barren > 1 && !told.is_empty());
@@ -36,7 +50,7 @@ impl Handover<'_> {
                 "{barren} jobs in a row ended without a new trial ({told}); give jobs more time (`mst resume --time …`) \
                  or trials less (DURATION)"
             );
-            return Err(Failure::new(Exit::BatchSystem, error));
+            return Err(Failure::new(Exit::BatchSystem, error).into());
         }
         let slurm = Slurm::default();
         if self.plan.mode != Mode::Chain {
@@ -62,11 +76,18 @@ impl Handover<'_> {
             patience: PATIENCE,
         };
         let id = submit(&slurm, self.journal, &submission).map_err(|error| {
-            let error = anyhow::Error::new(error);
-            Failure::new(
-                Exit::BatchSystem,
-                error.context("the next job could not be submitted; `mst resume` goes on"),
-            )
+            let is_in_doubt = matches!(
+                error,
+                SubmitError::Doubt { .. } | SubmitError::Slurm(SlurmError::NoAnswer { .. })
+            );
+            let error = anyhow::Error::new(error)
+                .context("the next job could not be submitted; `mst resume` goes on");
+            let failure = Failure::new(Exit::BatchSystem, error);
+            if is_in_doubt {
+                NotHandedOver::InDoubt(failure)
+            } else {
+                NotHandedOver::ForGood(failure)
+            }
         })?;
         Ok(format!("job {id} goes on when this one has ended"))
     }

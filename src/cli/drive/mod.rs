@@ -18,7 +18,7 @@ use crate::loadgen::API_KEY_VARIABLE;
 use crate::settings::{self, Experiment, Loaded, Sources};
 use crate::store::runs::{self, Journal, Note, Plan, RunDir, RunError, Seat};
 use crate::store::{Incarnation, Lease, LeaseError, host_name};
-use handover::Handover;
+use handover::{Handover, NotHandedOver};
 
 /// Drive a submitted run; its batch script calls this.
 #[derive(Debug, clap::Args)]
@@ -172,7 +172,8 @@ impl Sitting<'_> {
                             // Slurm would show the job as failed, and it went well.
                             Ok(Exit::Done)
                         }
-                        Err(failure) => self.fail(failure),
+                        Err(NotHandedOver::ForGood(failure)) => self.fail(failure),
+                        Err(NotHandedOver::InDoubt(failure)) => Err(failure),
                     },
                     (Why::Walltime | Why::Signal, _) => Ok(interrupt.exit()),
                 }
@@ -209,7 +210,7 @@ impl Sitting<'_> {
         })
     }
 
-    fn hand_over(&self, job: &JobId, measured: u32, told: &str) -> Result<String, Failure> {
+    fn hand_over(&self, job: &JobId, measured: u32, told: &str) -> Result<String, NotHandedOver> {
         Handover {
             run: self.run,
             plan: self.plan,
