@@ -61,8 +61,9 @@ fn leftovers_are_ended_before_anything_new_begins() {
     for name in ["runs", "waits"] {
         sbatch.abandon(&ground.folder(name), never).unwrap();
     }
-    assert_eq!(ground.only(&format!("{PREFIX}1")).0, "CANCELLED");
-    assert_eq!(ground.only(&format!("{PREFIX}2")).0, "CANCELLED");
+    // The load generator's end is known before Slurm has put its job away.
+    ground.await_job(&format!("{PREFIX}1"), &["CANCELLED"]);
+    ground.await_job(&format!("{PREFIX}2"), &["CANCELLED"]);
     assert_eq!(log(&ground.folder("waits")), "");
 }
 
