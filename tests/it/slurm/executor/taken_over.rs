@@ -47,10 +47,13 @@ fn leftovers_are_ended_before_anything_new_begins() {
     sbatch.abandon(&ground.folder("empty"), never).unwrap();
     std::mem::forget(
         sbatch
-            .start(&ground.command("runs", "trap '' TERM; sleep 600"))
+            .start(&ground.command("runs", "trap '' TERM; echo at work; sleep 600"))
             .unwrap(),
     );
-    ground.await_job(&format!("{PREFIX}1"), &["RUNNING"]);
+    // Not only Slurm's RUNNING: a job that finds nobody waiting for it when it begins fails by itself.
+    wait_for("the first command is at work", LIMIT, || {
+        log(&ground.folder("runs")).contains("at work")
+    });
     std::mem::forget(
         ground
             .sbatch("#SBATCH --hold")
