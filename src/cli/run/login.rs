@@ -4,7 +4,7 @@ use super::answers;
 use crate::campaign::{self, Home, ProgressFile};
 use crate::cli::conduct::{self, Conducted, Ended};
 use crate::cli::exit::{Exit, Failure};
-use crate::cluster::{Scripts, ScriptsError};
+use crate::cluster::{Scripts, ScriptsError, submission};
 use crate::report::Observer;
 use crate::settings::{ExecutorChoice, Settings};
 use crate::store::runs::{self, Mode, Outcome, Plan, RunDir, RunError, Seat};
@@ -46,7 +46,6 @@ impl Login {
         let scripts = Scripts::from_dir(&std::env::current_dir()?, &settings.cluster)?;
         let store = Store::open(&settings.results_dir)?;
         let run = RunDir::create(store.root())?;
-        let now = chrono::Utc::now();
         let trial = settings.duration + settings.drain + settings.cooldown;
         let most = settings
             .experiments
@@ -56,12 +55,9 @@ impl Login {
         run.write_plan(&Plan {
             schema: 1,
             run: run.name(),
-            tag: format!(
-                "mst-{:08x}",
-                now.timestamp_subsec_nanos() ^ std::process::id() << 16
-            ),
+            tag: submission::new_tag(run.path()),
             mode: Mode::Login,
-            created: now,
+            created: chrono::Utc::now(),
             mst_version: env!("CARGO_PKG_VERSION").to_owned(),
             program: std::env::current_exe()?,
             submit_dir: std::env::current_dir()?,
