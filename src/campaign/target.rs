@@ -9,7 +9,7 @@ use crate::loadgen::{Api, Endpoint, PromptEncoding};
 use crate::runner::{Service, TrialError};
 use crate::server::{ModelServer, ServerError};
 use crate::settings::{Secret, ServerSettings, Settings};
-use crate::sim::{ReplicaConfig, true_capacity};
+use crate::sim::affine::{ReplicaConfig, true_capacity};
 use crate::store::ServerFacts;
 use crate::units::Rate;
 use crate::workload::prompts::{self, PromptError, PromptFactory};

@@ -13,7 +13,7 @@ use signal_hook::iterator::Signals;
 use super::Format;
 use super::exit::{Exit, Failure, Outcome};
 use crate::endpoint::embedded::{EmbeddedConfig, EmbeddedError, EmbeddedServer};
-use crate::sim::{CapacityMethod, OverloadStatus, ReplicaConfig, TrueCapacity, true_capacity};
+use crate::sim::affine::{CapacityMethod, OverloadStatus, ReplicaConfig, TrueCapacity, true_capacity};
 use crate::units::{Plain, TokenPair, TokenRange};
 use crate::workload::LengthClass;
 

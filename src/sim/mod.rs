@@ -1,19 +1,22 @@
-//! A virtual-time replica of an inference server: continuous batching with a known capacity. Pure: requests and
-//! virtual time go in, events come out, no clock is read.
+//! Inference servers in virtual time. Pure: requests go in, records come out, no clock is read.
 //!
-//! [`Replica`] is the stepper. The embedded endpoint paces it in real time; [`run`] drives it in virtual time;
-//! [`true_capacity`] says how much it can sustain. `docs/simulator.md` describes the model.
+//! - [`cluster`]: replicas behind a router, at the level of iterations. Time is whole picoseconds and every draw comes
+//!   from a named stream, so that a run is the same to the last bit everywhere.
+//! - [`batching`]: which requests an iteration holds; [`router`]: which replica a request goes to; [`kv_cache`]: blocks
+//!   and prefixes; [`cost`]: how long an iteration takes. Each decides from what it is shown and keeps no time.
+//! - [`affine`]: the small replica of the embedded endpoint, whose capacity is a formula.
+//!
+//! `docs/simulator.md` describes the model.
 
-mod capacity;
-mod config;
-mod drive;
-#[cfg(test)]
-mod queueing;
-mod replica;
+pub mod affine;
+pub mod batching;
+pub mod cluster;
+pub mod cost;
+mod record;
+mod request;
+pub mod router;
 mod time;
 
-pub use capacity::{CapacityMethod, TrueCapacity, true_capacity};
-pub use config::{ConfigError, OverloadStatus, ReplicaConfig};
-pub use drive::run;
-pub use replica::{Admission, Counts, Event, EventKind, Replica, Request, RequestId};
+pub use record::{Iteration, Observer, Record};
+pub use request::{PrefixSpan, PrefixTable, Request, Source};
 pub use time::Time;

@@ -6,7 +6,7 @@ mod load;
 mod shapes;
 
 use mst::endpoint::embedded::{EmbeddedConfig, EmbeddedServer};
-use mst::sim::ReplicaConfig;
+use mst::sim::affine::ReplicaConfig;
 
 /// A server with this replica.
 fn start(replica: ReplicaConfig) -> EmbeddedServer {

@@ -10,7 +10,7 @@ use hyper::body::{Body, Frame};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::pacer::Pacer;
-use crate::sim::RequestId;
+use crate::sim::affine::RequestId;
 
 /// An open request. Dropping it before the end cancels the request in the replica; afterwards it does nothing.
 pub(super) struct Ticket {

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::sim::{Counts, Time};
+use crate::sim::Time;
+use crate::sim::affine::Counts;
 
 /// vLLM's bounds for the first token, in seconds.
 const FIRST_TOKEN: &[f64] = &[

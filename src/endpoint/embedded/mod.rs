@@ -5,7 +5,7 @@
 //! mapped onto the monotonic clock once, at the start, so that pacing does not drift: a late wake-up delays the write
 //! of some tokens, never the steps that follow.
 //!
-//! [`Replica`]: crate::sim::Replica
+//! [`Replica`]: crate::sim::affine::Replica
 
 mod body;
 mod clock;
@@ -26,7 +26,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-use crate::sim::{ConfigError, ReplicaConfig};
+use crate::sim::affine::{ConfigError, ReplicaConfig};
 use pacer::Pacer;
 
 /// How the embedded endpoint is set up. Holds the API key, and so cannot be printed.

@@ -12,7 +12,8 @@ use super::clock::{Alarm, Clock};
 use super::frames::Frames;
 use super::metrics::Metrics;
 use super::{ConfigError, EmbeddedError};
-use crate::sim::{Admission, EventKind, Replica, ReplicaConfig, Request, RequestId, Time};
+use crate::sim::Time;
+use crate::sim::affine::{Admission, EventKind, Replica, ReplicaConfig, Request, RequestId};
 
 /// Paces one replica. Only the server's thread steps it; the lock is there because handlers must be `Send`.
 pub(super) struct Pacer {

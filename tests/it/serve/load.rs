@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use mst::sim::{OverloadStatus, ReplicaConfig, true_capacity};
+use mst::sim::affine::{OverloadStatus, ReplicaConfig, true_capacity};
 use mst::units::{TokenPair, TokenRange};
 use mst::workload::LengthClass;
 

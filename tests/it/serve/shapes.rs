@@ -1,7 +1,7 @@
 //! What is asked and what is answered.
 
 use mst::endpoint::embedded::{EmbeddedError, EmbeddedServer};
-use mst::sim::ReplicaConfig;
+use mst::sim::affine::ReplicaConfig;
 use serde_json::json;
 
 use super::client::{Client, get, post, until};

@@ -1,7 +1,6 @@
 //! A replica driven in virtual time, open loop.
 
-use super::{Admission, EventKind, Replica, ReplicaConfig, Request, Time};
-use crate::sim::ConfigError;
+use super::{Admission, ConfigError, EventKind, Replica, ReplicaConfig, Request, Time};
 use crate::trial::{Outcome, RequestRecord};
 use crate::workload::PlannedRequest;
 
