@@ -107,6 +107,9 @@ struct Turn {
 
 impl SessionPlan {
     /// Draws the conversations, from the streams `turns`, `input lengths`, `output lengths` and `think`.
+    ///
+    /// # Errors
+    /// If a setting is out of its range, or the conversations are too many to number.
     pub fn new(config: &SessionsConfig, seed: u64) -> Result<Self, SourceError> {
         let at_least_one = |field, value: u32| {
             if value > 0 {
@@ -220,6 +223,9 @@ pub struct Sessions {
 
 impl Sessions {
     /// Begins the planned conversations at `rate` a second; the seed's stream `arrivals` draws the gaps.
+    ///
+    /// # Errors
+    /// If the rate is not above zero, or the process of arrivals is wrong.
     pub fn new(plan: Arc<SessionPlan>, arrivals: &Gaps, rate: f64, seed: u64) -> Result<Self, SourceError> {
         let mut sessions = Self {
             plan,
@@ -244,7 +250,7 @@ impl Sessions {
     /// The next request: when, conversation, turn. Of two at once the older conversation's comes first.
     fn earliest(&self) -> Option<(Time, u32, u32)> {
         let conversations = self.plan.firsts.len() as u32 - 1;
-        let fresh = (self.begun < conversations).then(|| (self.start, self.begun, 0));
+        let fresh = (self.begun < conversations).then_some((self.start, self.begun, 0));
         let later = self.due.peek().map(|due| due.0);
         match (fresh, later) {
             (Some(fresh), Some(later)) => Some(fresh.min(later)),

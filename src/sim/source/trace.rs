@@ -42,6 +42,9 @@ pub struct TraceRow {
 
 impl Trace {
     /// Reads a trace as it comes; `name` stands in the messages. What is out of order is sorted by arrival.
+    ///
+    /// # Errors
+    /// If a column is missing, a line is wrong, or there are no requests.
     pub fn read(reader: impl BufRead, format: TraceFormat, name: &str) -> Result<Self, TraceError> {
         read::read(reader, format, name)
     }
