@@ -19,3 +19,4 @@ mod search;
 mod serve;
 mod slurm;
 mod support;
+mod traces;

@@ -172,6 +172,7 @@ mod tests {
     use super::*;
     use crate::sim::{PrefixSpan, PrefixTable};
     use proptest::prelude::*;
+    use std::sync::Arc;
 
     fn trace(lengths: Vec<[u32; 2]>) -> Trace {
         let spans = (0..lengths.len() as u32)
@@ -181,11 +182,11 @@ mod tests {
             name: "t".into(),
             sessions: vec![NO_SESSION; lengths.len()],
             spans,
-            prefixes: PrefixTable {
+            prefixes: Arc::new(PrefixTable {
                 hashes: (0..4 * lengths.len() as u32).collect(),
                 distinct: 4 * lengths.len() as u32,
                 tokens_per_hash: 16,
-            },
+            }),
             lengths,
             ..Trace::default()
         }

@@ -1,6 +1,7 @@
 //! Recorded requests.
 
 use std::io::BufRead;
+use std::sync::Arc;
 
 use super::{TraceError, TraceFormat, read};
 use crate::sim::{PrefixSpan, PrefixTable, Time};
@@ -19,7 +20,7 @@ pub struct Trace {
     pub(super) sessions: Vec<u32>,
     /// Empty where the record has none.
     pub(super) spans: Vec<PrefixSpan>,
-    pub(super) prefixes: PrefixTable,
+    pub(super) prefixes: Arc<PrefixTable>,
 }
 
 /// Stands for no conversation in [`Trace::sessions`].
@@ -82,7 +83,7 @@ impl Trace {
     }
 
     /// Its block hashes.
-    pub fn prefixes(&self) -> &PrefixTable {
+    pub fn prefixes(&self) -> &Arc<PrefixTable> {
         &self.prefixes
     }
 
