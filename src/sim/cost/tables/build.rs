@@ -14,31 +14,38 @@ const PREFILL_CHUNK: u32 = 32;
 pub(super) fn layer(spec: &ProfileSpec<'_>, measured: &mut Measured) -> Curve {
     let lines: Vec<PiecewiseLine> = measured.operators.iter().map(Points::line).collect();
     let end = lines.iter().map(PiecewiseLine::last).fold(0.0, f64::max) as u64;
-    let save = Some(measured.save.line()).filter(|line| !line.0.is_empty());
-    if let Some(short) = save.as_ref().filter(|line| (line.last() as u64) < end) {
-        let known = short.last();
+    let save = measured.save.line();
+    let known = save.last();
+    if known > 0.0 && (known as u64) < end {
         measured.notes.push(format!(
             "attn_kv_cache_save ends at {known} tokens; continued in proportion to {end}"
         ));
     }
-    let saving = |n: u64| {
-        save.as_ref()
-            .map_or(0.0, |line| line.at(n as f64) * (n as f64 / line.last()).max(1.0))
+    let saving = |n: u64| save.at(n as f64) * (n as f64 / known.max(1.0)).max(1.0);
+    let operators = &measured.operators;
+    let mut values = if spec.rounding == Rounding::Exact {
+        by_token(end, 1, |n| lines.iter().map(|line| line.at(n)).sum())
+    } else {
+        by_token(end, 8, |n| operators.iter().map(|points| points.forest(n)).sum())
     };
-    let mut values: Vec<f64> = (0..=end)
-        .map(|n| {
-            let tokens = if spec.rounding == Rounding::Exact {
-                n
-            } else {
-                n.next_multiple_of(8).min(end)
-            };
-            lines.iter().map(|line| line.at(tokens as f64)).sum::<f64>() + saving(n)
-        })
-        .collect();
+    values
+        .iter_mut()
+        .enumerate()
+        .for_each(|(n, ms)| *ms += saving(n as u64));
     if spec.rounding == Rounding::Exact {
         rise(&mut values);
     }
     Curve(values)
+}
+
+/// Values for every number of tokens up to `end`, which are first rounded up to a `step`.
+fn by_token(end: u64, step: u64, value: impl Fn(f64) -> f64) -> Vec<f64> {
+    let mut values = vec![value(step as f64)];
+    while (values.len() as u64) <= end {
+        let up_to = (values.len() as u64).next_multiple_of(step);
+        values.resize(up_to.min(end) as usize + 1, value(up_to as f64));
+    }
+    values
 }
 
 /// One series by the exact number of tokens.
@@ -51,19 +58,11 @@ pub(super) fn curve(points: &Points) -> Curve {
 pub(super) fn network(rounding: Rounding, points: &Points, token_bytes: f64) -> Curve {
     let line = points.line();
     let end = (line.last() / token_bytes) as u64;
-    let mut values: Vec<f64> = (0..=end)
-        .map(|n| {
-            let tokens = if rounding == Rounding::Exact {
-                n
-            } else {
-                n.next_multiple_of(8)
-            };
-            line.at(tokens as f64 * token_bytes)
-        })
-        .collect();
-    if rounding == Rounding::Exact {
-        rise(&mut values);
+    if rounding != Rounding::Exact {
+        return Curve(by_token(end, 8, |n| points.forest(n * token_bytes)));
     }
+    let mut values = by_token(end, 1, |n| line.at(n * token_bytes));
+    rise(&mut values);
     Curve(values)
 }
 
@@ -94,8 +93,7 @@ pub(super) fn decode(rounding: Rounding, measured: &Measured) -> DecodeGrid {
     let kv = |column: u32| f64::from(first + step * column);
     let whole = |line: &PiecewiseLine| ((line.last() - f64::from(first)) / f64::from(step)).max(0.0) as u32;
     let (mut values, mut ends) = (Vec::new(), Vec::new());
-    let batches = lines.last().map_or(0, |l| l.0);
-    for batch in 1..=batches {
+    for batch in 1..=lines.last().map_or(0, |l| l.0) {
         let after = lines.partition_point(|l| l.0 < batch);
         let (b1, high) = &lines[after];
         let (b0, low) = &lines[after.saturating_sub(1)];
@@ -104,7 +102,13 @@ pub(super) fn decode(rounding: Rounding, measured: &Measured) -> DecodeGrid {
         } else {
             (batch - b0) as f64 / (b1 - b0) as f64
         };
-        values.extend((0..columns).map(|c| low.at(kv(c)) * (1.0 - share) + high.at(kv(c)) * share));
+        if exact {
+            values.extend((0..columns).map(|c| low.at(kv(c)) * (1.0 - share) + high.at(kv(c)) * share));
+        } else {
+            // A forest answers with the nearest point.
+            let line = if share <= 0.5 { low } else { high };
+            values.extend((0..columns).map(|c| line.nearest(kv(c))));
+        }
         ends.push(whole(low).min(whole(high)));
     }
     if exact {

@@ -29,6 +29,51 @@ impl Points {
                 .collect(),
         )
     }
+
+    /// What a random forest grown to the last point would say: each tree knows a random part of the points, and answers
+    /// with the nearest that it knows. A point that was measured `n` times is in a bootstrap sample with probability
+    /// `1 - e^-n`.
+    pub(super) fn forest(&self, x: f64) -> f64 {
+        let at = x as u64;
+        let below = self.0.range(..at).rev().take(NEIGHBOURS);
+        let above = self.0.range(at..).take(NEIGHBOURS);
+        let (below, above) = (nearest_known(below), nearest_known(above));
+        let mean = |side: &[(f64, f64, f64)]| {
+            let weight: f64 = side.iter().map(|p| p.2).sum();
+            side.iter().map(|p| p.1 * p.2).sum::<f64>() / weight
+        };
+        match (below.is_empty(), above.is_empty()) {
+            (true, true) => 0.0,
+            (true, false) => mean(&above),
+            (false, true) => mean(&below),
+            (false, false) => {
+                let (mut sum, mut weight) = (0.0, 0.0);
+                for (x0, y0, w0) in &below {
+                    for (x1, y1, w1) in &above {
+                        sum += w0 * w1 * if x <= f64::midpoint(*x0, *x1) { y0 } else { y1 };
+                        weight += w0 * w1;
+                    }
+                }
+                sum / weight
+            }
+        }
+    }
+}
+
+/// Points on one side that matter to a forest: the chance that a tree knows none of so many is below a percent.
+const NEIGHBOURS: usize = 6;
+
+/// Place, value, and the probability that it is the nearest known.
+fn nearest_known<'a>(points: impl Iterator<Item = (&'a u64, &'a (f64, u32))>) -> Vec<(f64, f64, f64)> {
+    let mut unknown = 1.0;
+    points
+        .map(|(at, (sum, n))| {
+            let missing = (-f64::from(*n)).exp();
+            let weight = unknown * (1.0 - missing);
+            unknown *= missing;
+            (*at as f64, sum / f64::from(*n), weight)
+        })
+        .collect()
 }
 
 /// A piecewise linear line. It holds at least one point where it is asked.
@@ -49,6 +94,19 @@ impl PiecewiseLine {
             self.0.get(after),
         ) {
             (Some((x0, y0)), Some((x1, y1))) => y0 + (x - x0) / (x1 - x0) * (y1 - y0),
+            (None, Some((_, y))) | (Some((_, y)), None) => *y,
+            (None, None) => 0.0,
+        }
+    }
+
+    /// The value of the nearest point, the lower one of two.
+    pub(super) fn nearest(&self, x: f64) -> f64 {
+        let after = self.0.partition_point(|p| p.0 < x);
+        match (
+            after.checked_sub(1).and_then(|i| self.0.get(i)),
+            self.0.get(after),
+        ) {
+            (Some((x0, y0)), Some((x1, y1))) => *if x <= f64::midpoint(*x0, *x1) { y0 } else { y1 },
             (None, Some((_, y))) | (Some((_, y)), None) => *y,
             (None, None) => 0.0,
         }
