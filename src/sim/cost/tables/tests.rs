@@ -271,6 +271,18 @@ fn a_cell_that_was_not_measured_is_left_to_its_neighbours() {
     );
     let shape = batch(&[], &[(0, 16)]);
     assert!((layers_ms(&model, &shape) / layers_ms(&exact(), &shape) - 1.0).abs() < 1e-9);
+    // Where the largest sizes are missing, the operator goes on in proportion.
+    let model = read_with(
+        &mlp(1).replacen("0.228,0.228", ",0.228", 1),
+        &attention(1),
+        None,
+        1,
+        Rounding::Exact,
+    )
+    .unwrap();
+    let shape = batch(&[], &[(0, 128)]);
+    let more = layers_ms(&model, &shape) - layers_ms(&exact(), &shape);
+    assert!((more - 4.0 * (2.0 * 0.164 - 0.228)).abs() < 1e-6, "{more}");
 }
 
 #[test]
