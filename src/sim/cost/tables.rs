@@ -193,7 +193,7 @@ impl ProfileTables {
         if shape.prefills > 0 {
             let tokens = f64::from(shape.tokens - shape.decodes);
             let chunk = shape.prefill_squares as f64 / tokens;
-            let kv = (shape.prefill_pairs as f64 / tokens - (chunk + 1.0) / 2.0).max(0.0);
+            let kv = (shape.prefill_pairs as f64 / tokens - f64::midpoint(chunk, 1.0)).max(0.0);
             let one = self.prefill.between(kv, chunk);
             let all = self.prefill_floor + tokens / chunk * (one.ms - self.prefill_floor);
             value = value.plus(Value {
