@@ -10,6 +10,7 @@ mod archive;
 mod cluster_sim;
 mod cmd;
 mod config;
+mod cost;
 mod criteria;
 mod external;
 mod native;
