@@ -1,0 +1,232 @@
+//! A cluster as a user describes it, and what it becomes: models and GPUs by name, profiles from folders, one cost model
+//! for many runs. The only room of the simulator that reads files.
+//!
+//! [`Deployment`] is the description, [`Library`] what is known here; [`Deployment::cluster`] joins the two.
+
+mod error;
+mod files;
+mod library;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::sim::batching::{Batching, QueueOrder};
+use crate::sim::cluster::{ClusterConfig, EngineConfig};
+use crate::sim::router::RouterConfig;
+
+pub use error::DeploymentError;
+pub use files::open;
+pub use library::{Library, Places};
+
+/// A cluster of equal replicas. A key that is left out has the default named here; `model` and `device` have none.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deployment {
+    /// The model, by its name in the catalog or its Hugging Face identifier.
+    pub model: String,
+    /// The GPU, by its name in the catalog: `a100`, `h100`, ...; upper and lower case are the same.
+    pub device: String,
+    /// The kind of node, which says how its GPUs are joined: `a100_pairwise_nvlink`, `h100_dgx`, ... Default: the GPU's
+    /// own in the catalog. It matters with more than one GPU a replica.
+    #[serde(default)]
+    pub network_device: Option<String>,
+    /// GPUs that share each layer. Default 1.
+    #[serde(default = "one")]
+    pub tensor_parallel: u32,
+    /// Pipeline stages. Default 1.
+    #[serde(default = "one")]
+    pub pipeline_parallel: u32,
+    /// Replicas. Default 1.
+    #[serde(default = "one")]
+    pub replicas: u32,
+    /// Which replica a request goes to. Default `round_robin`.
+    #[serde(default)]
+    pub router: RouterConfig,
+    /// Which requests an iteration holds. Default `vllm_v1` with a chunk of 512 tokens.
+    #[serde(default = "default_batching")]
+    pub batching: Batching,
+    /// Order of the waiting requests. Default `fcfs`.
+    #[serde(default)]
+    pub queue: QueueOrder,
+    /// Most requests that a replica runs at once. Default 128.
+    #[serde(default = "default_batch_size_cap")]
+    pub batch_size_cap: u32,
+    /// Tokens of a KV block. Default 16.
+    #[serde(default = "default_block_tokens")]
+    pub block_tokens: u32,
+    /// KV blocks of a replica. Default: what the weights leave free of the GPU's memory.
+    #[serde(default)]
+    pub num_blocks: Option<u32>,
+    /// Share of the GPU's memory that neither weights nor KV cache may use. Default 0.1.
+    #[serde(default = "default_memory_margin")]
+    pub memory_margin: f64,
+    /// Share of the KV blocks that admission leaves free, `vllm` and `sarathi` only. Default 0.01.
+    #[serde(default = "default_watermark")]
+    pub watermark: f64,
+    /// Tokens that `vllm_v1` allocates beyond those needed. Default 64.
+    #[serde(default = "default_preallocate_tokens")]
+    pub preallocate_tokens: u32,
+    /// Whether prefixes that requests share are computed once, `vllm_v1` only. Default no.
+    #[serde(default)]
+    pub prefix_caching: bool,
+    /// Longest request, prompt and response; longer ones are refused. Default 131072.
+    #[serde(default = "default_max_model_len")]
+    pub max_model_len: u32,
+    /// Where iteration times come from. Default `auto`.
+    #[serde(default)]
+    pub cost: CostSource,
+    /// Coefficient of variation of an iteration's duration. Default 0: none.
+    #[serde(default)]
+    pub noise: f64,
+}
+
+/// Where the times of iterations come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CostSource {
+    /// Profiles where the library has all files that are needed, else the roofline. The result says which, and why.
+    #[default]
+    Auto,
+    /// From the GPU's peak rates and the model's shape; needs no file.
+    Roofline,
+    /// Profiles in Vidur's layout; an error where one is missing.
+    Profiles,
+    /// A `fitted_profile.json`.
+    Fitted(PathBuf),
+    /// A folder of prediction tables, as `mst simulate --vidur-case` reads them.
+    Tables(PathBuf),
+}
+
+/// A cluster that can be simulated, and how it came about.
+#[derive(Clone, Debug)]
+pub struct BuiltCluster {
+    /// What to simulate.
+    pub config: ClusterConfig,
+    /// Where its iteration times come from.
+    pub origin: CostOrigin,
+}
+
+/// Where iteration times come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CostOrigin {
+    /// `profile`, `roofline`, `fitted` or `tables`.
+    pub label: &'static str,
+    /// The files behind it.
+    pub files: Vec<PathBuf>,
+    /// Why this source, and what to know about it.
+    pub notes: Vec<String>,
+}
+
+impl Deployment {
+    /// The cluster that this describes, with the models, GPUs and profiles of a library.
+    ///
+    /// # Errors
+    /// When a name is not known, a number makes no sense, the model does not fit the GPU (the arithmetic is in the
+    /// message), or a profile cannot be used.
+    pub fn cluster(&self, library: &Library, seed: u64) -> Result<BuiltCluster, DeploymentError> {
+        self.check()?;
+        let (cost, origin) = library.cost(self)?;
+        Ok(BuiltCluster {
+            config: ClusterConfig {
+                replicas: self.replicas,
+                router: self.router,
+                engine: self.engine(library)?,
+                cost,
+                seed,
+                noise: self.noise,
+                stepwise: false,
+            },
+            origin,
+        })
+    }
+
+    /// GPUs of the whole cluster.
+    pub fn gpus(&self) -> u32 {
+        self.replicas * self.tensor_parallel * self.pipeline_parallel
+    }
+
+    fn engine(&self, library: &Library) -> Result<EngineConfig, DeploymentError> {
+        Ok(EngineConfig {
+            batching: self.batching,
+            queue: self.queue,
+            batch_size_cap: self.batch_size_cap,
+            pipeline_stages: self.pipeline_parallel,
+            blocks: match self.num_blocks {
+                Some(blocks) => blocks,
+                None => library.blocks(self)?,
+            },
+            block_tokens: self.block_tokens,
+            watermark: self.watermark,
+            preallocate_tokens: self.preallocate_tokens,
+            prefix_caching: self.prefix_caching,
+            max_model_len: self.max_model_len,
+        })
+    }
+
+    /// What the types do not show.
+    fn check(&self) -> Result<(), DeploymentError> {
+        for (key, count) in [
+            ("tensor_parallel", self.tensor_parallel),
+            ("pipeline_parallel", self.pipeline_parallel),
+            ("replicas", self.replicas),
+            ("batch_size_cap", self.batch_size_cap),
+            ("block_tokens", self.block_tokens),
+            ("max_model_len", self.max_model_len),
+            ("num_blocks", self.num_blocks.unwrap_or(1)),
+        ] {
+            if count == 0 {
+                return Err(DeploymentError::value(key, "write a number of at least 1"));
+            }
+        }
+        for (key, share) in [
+            ("memory_margin", self.memory_margin),
+            ("watermark", self.watermark),
+        ] {
+            if !(0.0..1.0).contains(&share) {
+                let problem = format!("{share} is not a share; write a number from 0 to below 1");
+                return Err(DeploymentError::value(key, problem));
+            }
+        }
+        if !(self.noise >= 0.0 && self.noise.is_finite()) {
+            let problem = format!(
+                "{} is not a coefficient of variation; write 0 or more",
+                self.noise
+            );
+            return Err(DeploymentError::value("noise", problem));
+        }
+        Ok(())
+    }
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn default_batching() -> Batching {
+    Batching::VllmV1 { chunk_size: 512 }
+}
+
+fn default_batch_size_cap() -> u32 {
+    128
+}
+
+fn default_block_tokens() -> u32 {
+    16
+}
+
+fn default_memory_margin() -> f64 {
+    0.1
+}
+
+fn default_watermark() -> f64 {
+    0.01
+}
+
+fn default_preallocate_tokens() -> u32 {
+    64
+}
+
+fn default_max_model_len() -> u32 {
+    131_072
+}
