@@ -46,6 +46,14 @@ pub enum DeploymentError {
     /// A workload that cannot be.
     #[error("workload: {0}")]
     Source(#[from] SourceError),
+    /// A result that cannot be written.
+    #[error("{}: it cannot be written: {problem}", path.display())]
+    Unwritable {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        problem: String,
+    },
     /// A file that cannot be used.
     #[error("{}{}: {problem}", path.display(), line.map_or(String::new(), |line| format!(":{line}")))]
     File {

@@ -7,7 +7,10 @@ mod error;
 mod files;
 mod library;
 mod profiles;
+pub mod run;
+pub mod scenario;
 pub mod vidur_case;
+mod workload;
 pub mod yaml;
 
 use std::path::PathBuf;
@@ -26,6 +29,7 @@ use crate::sim::router::RouterConfig;
 pub use error::DeploymentError;
 pub use files::{open, trace};
 pub use library::{Library, Places};
+pub use workload::{OpenWorkload, Workload};
 
 /// A cluster of equal replicas. A key that is left out has the default named here; `model` and `device` have none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
