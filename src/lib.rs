@@ -15,6 +15,7 @@
 //! | [`capacity`] | the one loop that joins search, runner and criterion |
 //! | [`loadgen`], [`executor`], [`endpoint`], [`store`] | load generators, processes, HTTP, the results folder |
 //! | [`report`] | events and how they are shown |
+//! | [`deployment`] | simulated clusters as users describe them: catalogs, profiles, cost models |
 //! | [`settings`] | `.env` and flags to validated values with provenance |
 //! | [`cluster`] | how a run is laid out on a Slurm cluster |
 //! | [`server`] | a model server that belongs to the run |
@@ -28,6 +29,7 @@ pub mod capacity;
 pub mod cli;
 pub mod cluster;
 pub mod criterion;
+pub mod deployment;
 pub mod endpoint;
 pub mod executor;
 pub mod loadgen;

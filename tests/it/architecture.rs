@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 /// Rooms, lowest first. A room may import those before it.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 19] = [
     "units",
     "stats",
     "workload",
@@ -20,6 +20,7 @@ const ORDER: [&str; 18] = [
     "report",
     "runner",
     "capacity",
+    "deployment",
     "settings",
     "cluster",
     "server",
