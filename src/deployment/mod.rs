@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::sim::batching::{Batching, QueueOrder};
-use crate::sim::cluster::{ClusterConfig, EngineConfig};
+use crate::sim::cluster::{ClusterConfig, EngineConfig, RestartRule};
 use crate::sim::router::RouterConfig;
 
 pub use error::DeploymentError;
@@ -132,6 +132,7 @@ impl Deployment {
                 replicas: self.replicas,
                 router: self.router,
                 engine: self.engine(library)?,
+                replay: None,
                 cost,
                 seed,
                 noise: self.noise,
@@ -160,6 +161,7 @@ impl Deployment {
             watermark: self.watermark,
             preallocate_tokens: self.preallocate_tokens,
             prefix_caching: self.prefix_caching,
+            restart: RestartRule::default(),
             max_model_len: self.max_model_len,
         })
     }

@@ -12,6 +12,7 @@ pub mod merge;
 pub mod outliers;
 pub mod pair;
 mod progress;
+pub mod simulation;
 pub mod summary;
 pub mod svg;
 pub mod table;

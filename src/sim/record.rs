@@ -99,6 +99,9 @@ pub trait Observer {
     /// A request has ended. They come in the order of completion of each replica, not of the cluster.
     fn request(&mut self, record: &Record);
 
-    /// Iterations have begun.
+    /// Iterations have ended.
     fn iteration(&mut self, _iteration: &Iteration) {}
+
+    /// So many gaps between two tokens of a request were so long.
+    fn gaps(&mut self, _gap: Time, _count: u64) {}
 }

@@ -1,6 +1,24 @@
-//! How long an iteration takes.
+//! How long an iteration takes, and what fits into memory.
+//!
+//! - [`case`]: the prediction tables of one Vidur run, with Vidur's own rounding.
+//! - [`tables`]: profiles in Vidur's CSV formats, interpolated.
+//! - [`fitted`]: whole iterations measured at some points.
+//! - [`roofline`]: datasheet rates and the model's shape; needs no data.
+//! - [`memory`]: KV blocks and what does not fit; [`mfu`]: operations against the datasheet's peak.
+
+pub mod case;
+mod error;
+pub mod fitted;
+mod input;
+pub mod memory;
+pub mod mfu;
+pub mod roofline;
+pub mod tables;
 
 use super::Time;
+
+pub use error::CostError;
+pub use input::Input;
 
 /// What an iteration holds, as far as its duration depends on it: whole numbers, so that they can be kept up to date
 /// without drift.

@@ -66,3 +66,51 @@ pub struct Choice {
     /// Prompt tokens that its prefix cache did not hold at that moment; all of them where the policy did not ask.
     pub uncached_tokens: u32,
 }
+
+impl RouterConfig {
+    /// Whether the policy looks at the replicas' loads.
+    pub fn reads_loads(&self) -> bool {
+        !matches!(self, Self::Random | Self::RoundRobin | Self::StickyRoundRobin)
+    }
+
+    /// Whether the policy looks into the replicas' prefix caches.
+    pub fn reads_caches(&self) -> bool {
+        matches!(
+            self,
+            Self::LopUncached | Self::RankedStickyLopUncached { .. } | Self::TolerantStickyLopUncached { .. }
+        )
+    }
+}
+
+/// Decides: `round_robin`, and fewest waiting requests for all that read loads.
+pub struct Router {
+    next: u32,
+    replicas: u32,
+}
+
+impl Router {
+    /// A router in front of so many replicas.
+    pub fn new(_config: &RouterConfig, replicas: u32, _seed: u64) -> Self {
+        Self { next: 0, replicas }
+    }
+    /// The replica of a request.
+    pub fn route(
+        &mut self,
+        request: &super::Request,
+        loads: &[Load],
+        _cached: &mut dyn FnMut(u32) -> u32,
+    ) -> Choice {
+        let replica = if loads.is_empty() {
+            self.next += 1;
+            (self.next - 1) % self.replicas
+        } else {
+            (0..self.replicas)
+                .min_by_key(|&r| loads[r as usize].waiting)
+                .unwrap_or(0)
+        };
+        Choice {
+            replica,
+            uncached_tokens: request.input_tokens,
+        }
+    }
+}

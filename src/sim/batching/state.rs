@@ -1,0 +1,317 @@
+//! What a batch policy sees and changes: the requests of a replica, its queue and its KV cache.
+
+use std::sync::Arc;
+
+use super::{Batching, QueueOrder};
+use crate::sim::cluster::{EngineConfig, RestartRule};
+use crate::sim::cost::BatchShape;
+use crate::sim::kv_cache::{Holding, KvCache};
+use crate::sim::queue::WaitQueue;
+use crate::sim::{PrefixTable, Request, Time};
+
+/// A request on its replica.
+#[derive(Clone, Debug)]
+pub(in crate::sim) struct Live {
+    /// Tokens that its prefill computes: the prompt; after a preemption what had been generated, too.
+    pub prefill: u32,
+    /// Prompt and response.
+    pub total: u32,
+    /// Tokens computed.
+    pub processed: u32,
+    /// Whether its prefill has ended.
+    pub prefilled: bool,
+    /// What it holds in the KV cache.
+    pub holding: Holding,
+    /// As it was asked.
+    pub request: Request,
+    /// Prompt tokens that its replica's prefix cache did not hold when it was routed.
+    pub uncached: u32,
+    /// Prompt tokens that it found in the prefix cache on its last admission.
+    pub cached: u32,
+    /// Start of its first iteration.
+    pub first_scheduled: Option<Time>,
+    /// Its first token.
+    pub first_token: Option<Time>,
+    /// Its latest token.
+    pub last_token: Time,
+    /// Longest gap between two of its tokens.
+    pub max_tbt: Time,
+    /// Time of the iterations that it took part in.
+    pub execution: Time,
+    /// Preemptions.
+    pub restarts: u32,
+}
+
+/// A member of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sim) struct Member {
+    /// Its place in [`State::live`].
+    pub slot: u32,
+    /// Tokens that the iteration computes of it.
+    pub tokens: u32,
+}
+
+/// The requests of one iteration.
+#[derive(Clone, Debug, Default)]
+pub(in crate::sim) struct Batch {
+    /// Who takes part.
+    pub members: Vec<Member>,
+    /// What they come to.
+    pub shape: BatchShape,
+    /// `faster_transformer`: all that began together, those that have ended among them.
+    pub cohort: Vec<u32>,
+}
+
+/// The requests of a replica.
+#[derive(Clone, Debug)]
+pub(in crate::sim) struct State {
+    /// What the replica is like.
+    pub config: EngineConfig,
+    /// Blocks that admission leaves free.
+    pub watermark: u32,
+    /// All requests, by slot.
+    pub live: Vec<Live>,
+    vacant: Vec<u32>,
+    /// Waiting requests.
+    pub queue: WaitQueue,
+    /// Admitted requests that no batch holds at the moment (`vllm_v1`: all admitted), in the order of the policy.
+    pub running: Vec<u32>,
+    /// `faster_transformer`: batches under way.
+    pub fixed: std::collections::VecDeque<Vec<u32>>,
+    /// Admitted requests.
+    pub admitted: u32,
+    /// `lightllm`: decode iterations since the queue was looked at.
+    pub since_look: u32,
+    /// The KV cache.
+    pub kv: KvCache,
+    /// Preemptions so far.
+    pub restarts: u64,
+    /// Prompt tokens found in the prefix cache so far.
+    pub hits: u64,
+    prefixes: Arc<PrefixTable>,
+    /// Room for a policy's lists, kept between iterations.
+    pub scratch: [Vec<u32>; 2],
+}
+
+impl State {
+    pub(in crate::sim) fn new(config: &EngineConfig, prefixes: &Arc<PrefixTable>) -> Self {
+        let caching = config.prefix_caching
+            && prefixes.tokens_per_hash > 0
+            && matches!(config.batching, Batching::VllmV1 { .. });
+        let pages = caching.then(|| (prefixes.tokens_per_hash / config.block_tokens, prefixes.distinct));
+        let ranked = config.queue == QueueOrder::Edf || matches!(config.batching, Batching::VllmV1 { .. });
+        Self {
+            config: *config,
+            watermark: (config.watermark * f64::from(config.blocks)) as u32,
+            live: Vec::new(),
+            vacant: Vec::new(),
+            queue: if ranked {
+                WaitQueue::Ranked(std::collections::BinaryHeap::new())
+            } else {
+                WaitQueue::Line(std::collections::VecDeque::new())
+            },
+            running: Vec::new(),
+            fixed: std::collections::VecDeque::new(),
+            admitted: 0,
+            since_look: 0,
+            kv: KvCache::new(config.blocks, pages),
+            restarts: 0,
+            hits: 0,
+            prefixes: Arc::clone(prefixes),
+            scratch: Default::default(),
+        }
+    }
+
+    /// The key that ranks a waiting request.
+    fn rank(&self, request: &Request) -> Time {
+        match self.config.queue {
+            QueueOrder::Fcfs => request.arrival,
+            QueueOrder::Edf => request.deadline,
+        }
+    }
+
+    /// Lets a request wait.
+    pub(in crate::sim) fn join(&mut self, request: Request, uncached: u32) {
+        let live = Live {
+            prefill: request.input_tokens,
+            total: request.input_tokens + request.output_tokens,
+            processed: 0,
+            prefilled: false,
+            holding: Holding::default(),
+            request,
+            uncached,
+            cached: 0,
+            first_scheduled: None,
+            first_token: None,
+            last_token: Time::ZERO,
+            max_tbt: Time::ZERO,
+            execution: Time::ZERO,
+            restarts: 0,
+        };
+        let slot = if let Some(slot) = self.vacant.pop() {
+            self.live[slot as usize] = live;
+            slot
+        } else {
+            self.live.push(live);
+            self.live.len() as u32 - 1
+        };
+        self.queue.join(self.rank(&request), request.id, slot);
+    }
+
+    /// Blocks for so many tokens.
+    pub(in crate::sim) fn blocks_for(&self, tokens: u32) -> u32 {
+        tokens.div_ceil(self.config.block_tokens)
+    }
+
+    /// Requests of one batch; a pipeline shares the admitted ones among its stages.
+    pub(in crate::sim) fn micro_batch(&self) -> usize {
+        (self.config.batch_size_cap / self.config.pipeline_stages) as usize
+    }
+
+    /// Takes the head of the queue, and gives it `blocks`.
+    pub(in crate::sim) fn admit(&mut self, blocks: u32) -> u32 {
+        let slot = self
+            .queue
+            .pop()
+            .expect("the policy looked at the head of the queue");
+        self.kv.take(&mut self.live[slot as usize].holding, blocks);
+        self.admitted += 1;
+        slot
+    }
+
+    /// Gives a decoding request the block that its next token needs, if it needs one.
+    pub(in crate::sim) fn grow(&mut self, slot: u32) {
+        let live = &mut self.live[slot as usize];
+        if live.processed > live.holding.blocks * self.config.block_tokens {
+            self.kv.take(&mut live.holding, 1);
+        }
+    }
+
+    /// Publishes the pages that a request's first `reaches` tokens fill.
+    pub(in crate::sim) fn publish(&mut self, slot: u32, reaches: u32) {
+        let Self {
+            kv, live, prefixes, ..
+        } = self;
+        let live = &mut live[slot as usize];
+        kv.publish(&mut live.holding, full_pages(prefixes, &live.request, reaches));
+    }
+
+    /// Tries to admit the head of the queue with what the prefix cache holds of it, and room for as many of the other
+    /// tokens as `budget` allows. Says which request and how many tokens.
+    pub(in crate::sim) fn admit_with_prefix(&mut self, budget: u32, spare: u32) -> Option<Member> {
+        let slot = self.queue.front()?;
+        let Self {
+            kv, live, prefixes, ..
+        } = self;
+        let live = &mut live[slot as usize];
+        let mut pages = full_pages(prefixes, &live.request, live.prefill);
+        pages = &pages[..kv.cached_pages(pages) as usize];
+        // Something must be computed for a token to come out.
+        if pages.len() as u32 * prefixes.tokens_per_hash == live.prefill {
+            pages = &pages[..pages.len().saturating_sub(1)];
+        }
+        let cached = pages.len() as u32 * prefixes.tokens_per_hash;
+        let tokens = (live.prefill - cached).min(budget);
+        let block = self.config.block_tokens;
+        let blocks = (cached + tokens).div_ceil(block) - cached.div_ceil(block);
+        if !kv.admit(&mut live.holding, pages, blocks, spare) {
+            return None;
+        }
+        live.processed = cached;
+        live.cached = cached;
+        self.queue.pop();
+        self.admitted += 1;
+        self.hits += u64::from(cached);
+        Some(Member { slot, tokens })
+    }
+
+    /// Tokens of a request that has not come yet which the prefix cache holds.
+    pub(in crate::sim) fn cached_tokens(&self, request: &Request) -> u32 {
+        self.kv.cached_pages(self.prefixes.of(request.prefix)) * self.prefixes.tokens_per_hash
+    }
+
+    /// Takes everything from an admitted request and lets it wait, to be computed anew.
+    pub(in crate::sim) fn preempt(&mut self, slot: u32) {
+        let live = &mut self.live[slot as usize];
+        live.prefill = match self.config.restart {
+            RestartRule::Recompute => live.prefill.max(live.processed),
+            RestartRule::Vidur => live.processed,
+        };
+        live.processed = 0;
+        live.prefilled = false;
+        live.restarts += 1;
+        self.kv.release(&mut live.holding);
+        let request = live.request;
+        self.queue.rejoin(self.rank(&request), request.id, slot);
+        self.admitted -= 1;
+        self.restarts += 1;
+    }
+
+    /// Adds a request to a batch.
+    pub(in crate::sim) fn enlist(&self, batch: &mut Batch, slot: u32, tokens: u32) {
+        let live = &self.live[slot as usize];
+        if live.prefilled {
+            batch.shape.add_decode(live.processed);
+        } else {
+            let ends = live.processed + tokens == live.prefill;
+            batch.shape.add_prefill(live.processed, tokens, ends);
+        }
+        batch.members.push(Member { slot, tokens });
+    }
+
+    /// Forgets a request that has ended or is refused.
+    pub(in crate::sim) fn forget(&mut self, slot: u32) {
+        self.kv.release(&mut self.live[slot as usize].holding);
+        self.vacant.push(slot);
+    }
+
+    /// Sorts the running requests by arrival; those that came together stay as they are.
+    pub(in crate::sim) fn sort_running(&mut self) {
+        let live = &self.live;
+        let arrival = |slot: &u32| live[*slot as usize].request.arrival;
+        if !self.running.is_sorted_by_key(arrival) {
+            self.running.sort_by_key(arrival);
+        }
+    }
+
+    /// Gives every decode of the front of `running` its block, one after the other, until `room` are in the batch. Where
+    /// no block is left the last of `running` gives way, at last the request itself. Prefills that are met on the way are
+    /// put into `prefills`.
+    pub(in crate::sim) fn schedule_decodes(
+        &mut self,
+        batch: &mut Batch,
+        room: usize,
+        prefills: &mut Vec<u32>,
+    ) {
+        let mut running = std::mem::take(&mut self.running);
+        let (mut next, mut end) = (0, running.len());
+        'requests: while next < end && batch.members.len() < room {
+            let slot = running[next];
+            next += 1;
+            if !self.live[slot as usize].prefilled {
+                prefills.push(slot);
+                continue;
+            }
+            while self.kv.free() == 0 {
+                if next == end {
+                    self.preempt(slot);
+                    break 'requests;
+                }
+                end -= 1;
+                self.preempt(running[end]);
+            }
+            self.grow(slot);
+            self.enlist(batch, slot, 1);
+        }
+        running.truncate(end);
+        running.drain(..next);
+        self.running = running;
+    }
+}
+
+/// The hashes of a request's first `tokens` tokens, as far as they fill pages and are known.
+fn full_pages<'a>(prefixes: &'a PrefixTable, request: &Request, tokens: u32) -> &'a [u32] {
+    let hashes = prefixes.of(request.prefix);
+    let full = tokens.checked_div(prefixes.tokens_per_hash).unwrap_or(0) as usize;
+    &hashes[..full.min(hashes.len())]
+}

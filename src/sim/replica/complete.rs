@@ -1,0 +1,150 @@
+//! The end of an iteration: tokens come out, requests end.
+
+use super::{Flight, Replica};
+use crate::sim::batching::Batching;
+use crate::sim::batching::state::Member;
+use crate::sim::cost::BatchShape;
+use crate::sim::{Observer, Record, Request, Time};
+
+impl Replica {
+    /// Ends the iterations of a flight at `at`.
+    pub(super) fn complete<O: Observer>(&mut self, flight: Flight, at: Time, observer: &mut O) {
+        let Flight {
+            mut batch,
+            count,
+            time,
+            execution,
+            ..
+        } = flight;
+        let shape = batch.shape;
+        let (steps, decodes) = (u64::from(count), u64::from(shape.decodes));
+        self.totals.tokens += u64::from(shape.tokens) * steps;
+        self.totals.pairs +=
+            (shape.decode_kv + decodes) * steps + decodes * (steps * (steps - 1) / 2) + shape.prefill_pairs;
+        self.load.uncomputed_prefill_tokens -= i64::from(shape.tokens - shape.decodes);
+        if count > 1 {
+            self.grow(&batch.members, count, time.total);
+        }
+        // The end of the first of the iterations.
+        let first_end = at - time.total * (count - 1);
+        let mut usual_gaps = 0;
+        let vllm_v1 = matches!(self.state.config.batching, Batching::VllmV1 { .. });
+        let fixed = matches!(self.state.config.batching, Batching::FasterTransformer);
+        let mut ended = 0;
+        for &Member { slot, tokens } in &batch.members {
+            let live = &mut self.state.live[slot as usize];
+            live.execution += execution * count;
+            let decode = live.prefilled;
+            live.processed += tokens * count;
+            if live.processed == live.prefill && !decode {
+                // The end of the prefill yields a token.
+                live.prefilled = true;
+                live.processed += 1;
+            } else if !decode {
+                if !vllm_v1 {
+                    self.state.running.push(slot);
+                }
+                continue;
+            }
+            let gap = first_end - live.last_token;
+            if live.first_token.is_none() {
+                live.first_token = Some(at);
+                let (request, uncached) = (live.request, live.uncached);
+                self.prefill_ended(&request, uncached);
+            } else {
+                if gap == time.total {
+                    usual_gaps += 1;
+                } else {
+                    observer.gaps(gap, 1);
+                }
+                live.max_tbt = live.max_tbt.max(gap);
+                if count > 1 {
+                    live.max_tbt = live.max_tbt.max(time.total);
+                }
+            }
+            let live = &mut self.state.live[slot as usize];
+            live.last_token = at;
+            if live.processed == live.total {
+                ended += 1;
+                self.end(slot, at, observer);
+                if !fixed {
+                    self.state.forget(slot);
+                    self.state.admitted -= 1;
+                }
+            } else if !vllm_v1 && !fixed {
+                self.state.running.push(slot);
+            }
+        }
+        let usual = usual_gaps + decodes * (steps - 1);
+        if usual > 0 {
+            observer.gaps(time.total, usual);
+        }
+        if vllm_v1 && ended > 0 {
+            let live = &self.state.live;
+            self.state.running.retain(|&slot| {
+                let live = &live[slot as usize];
+                live.processed < live.total
+            });
+        }
+        if fixed {
+            self.end_cohort(std::mem::take(&mut batch.cohort));
+        }
+        batch.members.clear();
+        batch.shape = BatchShape::default();
+        self.spare.push(batch);
+    }
+
+    /// Gives the decodes the blocks that all iterations but the planned first have taken.
+    fn grow(&mut self, members: &[Member], count: u32, step: Time) {
+        let mut held = 0;
+        for member in members {
+            held += self.state.grow_by(member.slot, count - 1);
+        }
+        self.state.skipped(count - 1);
+        self.kv_area += u128::from(held) * u128::from(step.as_ps());
+        self.kv_peak = self.kv_peak.max(self.state.kv.used());
+    }
+
+    /// A request's first token is there.
+    pub(super) fn prefill_ended(&mut self, request: &Request, uncached: u32) {
+        self.load.pending_prefills -= 1;
+        self.load.pending_prefill_tokens -= u64::from(request.input_tokens);
+        self.load.pending_uncached_tokens -= u64::from(uncached);
+    }
+
+    /// A request has its last token.
+    fn end<O: Observer>(&mut self, slot: u32, at: Time, observer: &mut O) {
+        let live = &self.state.live[slot as usize];
+        observer.request(&Record {
+            id: live.request.id,
+            replica: self.number,
+            arrival: live.request.arrival,
+            first_scheduled: live.first_scheduled.unwrap_or(at),
+            first_token: live.first_token.unwrap_or(at),
+            completed: at,
+            input_tokens: live.request.input_tokens,
+            output_tokens: live.request.output_tokens,
+            cached_tokens: live.cached,
+            execution: live.execution,
+            max_tbt: live.max_tbt,
+            restarts: live.restarts,
+            session: live.request.session,
+        });
+        self.load.outstanding -= 1;
+        self.totals.completed += 1;
+    }
+
+    /// Requests that began together keep their room until the last of them ends.
+    fn end_cohort(&mut self, cohort: Vec<u32>) {
+        let live = &self.state.live;
+        let goes_on = |&slot: &u32| live[slot as usize].processed < live[slot as usize].total;
+        if cohort.iter().any(goes_on) {
+            self.state.fixed.push_back(cohort);
+            return;
+        }
+        for slot in cohort {
+            self.state.forget(slot);
+            self.state.admitted -= 1;
+        }
+    }
+}
