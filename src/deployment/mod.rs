@@ -119,6 +119,31 @@ pub struct CostOrigin {
 }
 
 impl Deployment {
+    /// A model on a GPU, and the defaults.
+    pub fn new(model: &str, device: &str) -> Self {
+        Self {
+            model: model.to_owned(),
+            device: device.to_owned(),
+            network_device: None,
+            tensor_parallel: one(),
+            pipeline_parallel: one(),
+            replicas: one(),
+            router: RouterConfig::default(),
+            batching: default_batching(),
+            queue: QueueOrder::default(),
+            batch_size_cap: default_batch_size_cap(),
+            block_tokens: default_block_tokens(),
+            num_blocks: None,
+            memory_margin: default_memory_margin(),
+            watermark: default_watermark(),
+            preallocate_tokens: default_preallocate_tokens(),
+            prefix_caching: false,
+            max_model_len: default_max_model_len(),
+            cost: CostSource::default(),
+            noise: 0.0,
+        }
+    }
+
     /// The cluster that this describes, with the models, GPUs and profiles of a library.
     ///
     /// # Errors

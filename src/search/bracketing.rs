@@ -39,6 +39,9 @@ pub struct Bracketing {
     factor: f64,
     steps_up: u32,
     bisections: u32,
+    /// Whether a rate was tried here that holds, and one that does not.
+    held: bool,
+    failed: bool,
     done: Option<Answer>,
 }
 
@@ -52,6 +55,8 @@ impl Bracketing {
             factor: config.factor.clamp(1.001, MOST_FACTOR),
             steps_up: 0,
             bisections: 0,
+            held: false,
+            failed: false,
             done: None,
             config,
         };
@@ -67,41 +72,57 @@ impl Bracketing {
         (low.map(|(&bits, _)| f64::from_bits(bits)), high)
     }
 
+    /// Before the bisection of a bracket that was known: from the first rate in steps, until both sides of the answer are
+    /// seen near it.
+    fn beside(&mut self) -> Option<f64> {
+        if self.config.known.is_empty() {
+            return None;
+        }
+        let start = self.config.start.rounded_per_second();
+        match (self.known.get(&start.to_bits()), self.held, self.failed) {
+            (None, _, _) => Some(start),
+            (Some(_), true, true) => None,
+            (Some(true), _, _) => self.ends().0.map(|low| round(low * self.step())),
+            (Some(false), _, _) => self.ends().1.map(|high| round(high / self.step())),
+        }
+    }
+
     /// Decides what comes next.
     fn propose(&mut self) {
         let lowest = self.config.lowest.rounded_per_second();
-        loop {
-            let next = match self.ends() {
-                (None, None) => return,
-                (Some(low), Some(high)) => {
-                    if high - low <= self.config.granularity * high {
-                        return self.finish("the bracket is narrow enough");
-                    }
-                    if self.bisections >= self.config.bisections {
-                        return self.finish("the limit of bisections was reached");
-                    }
-                    round(f64::midpoint(low, high))
+        let start = self.config.start.rounded_per_second();
+        let next = match self.ends() {
+            (None, None) => return,
+            (Some(low), Some(high)) => {
+                if high - low <= self.config.granularity * high {
+                    return self.finish("the bracket is narrow enough");
                 }
-                (Some(low), None) => {
-                    if self.steps_up >= MOST_STEPS_UP {
-                        return self.finish("it holds however fast the requests come");
-                    }
-                    self.steps_up += 1;
-                    round(low * self.step())
+                if self.bisections >= self.config.bisections {
+                    return self.finish("the limit of bisections was reached");
                 }
-                (None, Some(high)) => {
-                    if high <= lowest {
-                        return self.finish("it does not hold at the lowest rate that is searched");
-                    }
-                    round(high / self.step()).max(lowest)
-                }
-            };
-            if self.known.contains_key(&next.to_bits()) {
-                return self.finish("rates are not told apart below four digits");
+                let step = self.beside().filter(|next| low < *next && *next < high);
+                step.unwrap_or_else(|| round(f64::midpoint(low, high)))
             }
-            self.rate = next;
-            return;
+            (Some(low), None) if start > low => start,
+            (Some(low), None) => {
+                if self.steps_up >= MOST_STEPS_UP {
+                    return self.finish("it holds however fast the requests come");
+                }
+                self.steps_up += 1;
+                round(low * self.step())
+            }
+            (None, Some(high)) if start < high => start,
+            (None, Some(high)) => {
+                if high <= lowest {
+                    return self.finish("it does not hold at the lowest rate that is searched");
+                }
+                round(high / self.step()).max(lowest)
+            }
+        };
+        if self.known.contains_key(&next.to_bits()) {
+            return self.finish("rates are not told apart below four digits");
         }
+        self.rate = next;
     }
 
     fn step(&mut self) -> f64 {
@@ -156,6 +177,8 @@ impl Search for Bracketing {
         let (low, high) = self.ends();
         self.bisections += u32::from(low.is_some() && high.is_some());
         let holds = verdict.ruling == Ruling::Sustainable;
+        self.held |= holds;
+        self.failed |= !holds;
         self.known.insert(probe.rate.rounded_per_second().to_bits(), holds);
         self.propose();
     }
