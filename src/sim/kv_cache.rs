@@ -76,6 +76,7 @@ impl KvCache {
     }
 
     /// Blocks that could be had.
+    #[inline]
     pub(super) fn free(&self) -> u32 {
         self.free
     }
@@ -83,6 +84,11 @@ impl KvCache {
     /// Blocks that requests hold.
     pub(super) fn used(&self) -> u32 {
         self.total - self.free
+    }
+
+    /// Whether blocks outlive their request.
+    pub(super) fn keeps_prefixes(&self) -> bool {
+        self.prefixes.is_some()
     }
 
     /// How many of `hashes`, from the first on, are in the cache.
@@ -95,6 +101,7 @@ impl KvCache {
     }
 
     /// Gives `blocks` more to a request.
+    #[inline]
     pub(super) fn take(&mut self, holding: &mut Holding, blocks: u32) {
         debug_assert!(blocks <= self.free, "the KV cache is over-committed");
         holding.blocks += blocks;

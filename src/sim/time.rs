@@ -17,36 +17,43 @@ impl Time {
     pub const MAX: Self = Self(u64::MAX);
 
     /// From picoseconds.
+    #[inline]
     pub const fn from_ps(ps: u64) -> Self {
         Self(ps)
     }
 
     /// From nanoseconds.
+    #[inline]
     pub const fn from_ns(ns: u64) -> Self {
         Self(ns.saturating_mul(1_000))
     }
 
     /// From microseconds, rounded to a picosecond; negative and not-a-number are zero.
+    #[inline]
     pub fn from_us(us: f64) -> Self {
         Self((us * 1e6).round() as u64)
     }
 
     /// From seconds, rounded to a picosecond; negative and not-a-number are zero.
+    #[inline]
     pub fn from_seconds(seconds: f64) -> Self {
         Self((seconds * 1e12).round() as u64)
     }
 
     /// Picoseconds.
+    #[inline]
     pub const fn as_ps(self) -> u64 {
         self.0
     }
 
     /// Whole nanoseconds, rounded up: an event is never reported before it happens.
+    #[inline]
     pub const fn as_ns(self) -> u64 {
         self.0.div_ceil(1_000)
     }
 
     /// Seconds.
+    #[inline]
     pub fn as_seconds(self) -> f64 {
         self.0 as f64 / 1e12
     }
@@ -54,12 +61,14 @@ impl Time {
 
 impl Add for Time {
     type Output = Self;
+    #[inline]
     fn add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 }
 
 impl AddAssign for Time {
+    #[inline]
     fn add_assign(&mut self, other: Self) {
         *self = *self + other;
     }
@@ -67,6 +76,7 @@ impl AddAssign for Time {
 
 impl Sub for Time {
     type Output = Self;
+    #[inline]
     fn sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
     }
@@ -74,6 +84,7 @@ impl Sub for Time {
 
 impl Mul<u32> for Time {
     type Output = Self;
+    #[inline]
     fn mul(self, times: u32) -> Self {
         Self(self.0.saturating_mul(u64::from(times)))
     }

@@ -4,11 +4,15 @@
 //! requests is fixed and the same seed gives the same requests everywhere.
 
 mod arrivals;
+mod distribution;
+mod gaps;
 mod lengths;
 pub mod prompts;
 pub mod seeds;
 
 pub use arrivals::Arrival;
+pub use distribution::{DistributionError, MAX_TOKENS, TokenDistribution, TokenSampler};
+pub use gaps::{GapStream, Gaps, GapsError};
 
 use serde::{Deserialize, Serialize};
 

@@ -94,57 +94,59 @@ impl State {
         self.since_look += iterations;
     }
 
-    /// Grows a decoding request by the blocks that `steps` iterations after the first take. Says for how many iterations
-    /// in all these blocks are held within the `steps`. Only called where there is room.
-    pub(super) fn grow_by(&mut self, slot: u32, steps: u32) -> u64 {
-        let block = self.config.block_tokens;
-        let vllm_v1 = matches!(self.config.batching, Batching::VllmV1 { .. });
-        let set_aside = matches!(self.config.batching, Batching::Orca | Batching::FasterTransformer);
-        let before = self.live[slot as usize].processed;
-        let mut held = 0;
-        if set_aside {
-            return held;
+    /// Tokens beyond those computed that a decode needs room for: `vllm_v1` wants it for the token to come, the others for
+    /// the tokens before it, and those that set room aside want none.
+    fn ahead(&self) -> Option<u32> {
+        match self.config.batching {
+            Batching::VllmV1 { .. } => Some(1),
+            Batching::Orca | Batching::FasterTransformer => None,
+            _ => Some(0),
         }
-        // The iteration `i` after the first computes token `before + i + 1`; `vllm_v1` wants room for it, the others for
-        // the tokens before it.
-        let ahead = u32::from(vllm_v1);
-        loop {
-            let room = self.live[slot as usize].holding.blocks * block;
-            // The first iteration after the planned one that lacks a block.
-            let lacking = (room + 1).saturating_sub(before + ahead).max(1);
-            if lacking > steps {
-                break;
-            }
-            let blocks = self.live[slot as usize].holding.blocks;
-            if vllm_v1 {
-                vllm_v1::extend(self, slot, before + lacking + ahead);
-            } else {
-                self.kv.take(&mut self.live[slot as usize].holding, 1);
-            }
-            let taken = self.live[slot as usize].holding.blocks - blocks;
-            held += u64::from(taken) * u64::from(steps - lacking + 1);
-        }
-        if vllm_v1 {
-            self.publish(slot, before + steps + ahead);
-        }
-        held
     }
 
-    /// Blocks that `steps` iterations after the planned one take for a decoding request, at most.
-    pub(super) fn growth(&self, slot: u32, steps: u32) -> u32 {
-        let live = &self.live[slot as usize];
-        match self.config.batching {
-            Batching::Orca | Batching::FasterTransformer => 0,
-            Batching::VllmV1 { .. } => {
-                let needed = self
-                    .blocks_for(live.processed + 1 + steps)
-                    .saturating_sub(live.holding.blocks);
-                let spare = self.blocks_for(self.config.preallocate_tokens);
-                needed.div_ceil(spare + 1) * (spare + 1)
+    /// Whether so many blocks more are free that decodes can go through `steps` iterations after the planned one, and one
+    /// is left: a policy may preempt when there is none.
+    pub(super) fn has_room(&self, batch: &Batch, steps: u32) -> bool {
+        let Some(ahead) = self.ahead() else { return true };
+        let spare = match self.config.batching {
+            Batching::VllmV1 { .. } => self.blocks_for(self.config.preallocate_tokens),
+            _ => 0,
+        };
+        let mut needed = 0;
+        for member in &batch.members {
+            let live = &self.live[member.slot as usize];
+            let lacking = (live.processed + steps + ahead).saturating_sub(live.room);
+            if lacking > 0 {
+                needed += self.blocks_for(lacking).next_multiple_of(spare + 1);
             }
-            _ => self
-                .blocks_for(live.processed + steps)
-                .saturating_sub(live.holding.blocks),
         }
+        needed < self.kv.free()
+    }
+
+    /// Gives a decode the blocks that `steps` iterations after the planned one take. Says for how many iterations in all
+    /// these blocks are held within the `steps`. Only called where there is room.
+    pub(super) fn grow_by(&mut self, slot: u32, steps: u32) -> u64 {
+        let Some(ahead) = self.ahead() else { return 0 };
+        let reached = self.live[slot as usize].processed + ahead;
+        let mut held = 0;
+        loop {
+            let room = self.live[slot as usize].room;
+            if reached + steps <= room {
+                break;
+            }
+            // The first iteration after the planned one that lacks a block.
+            let lacking = (room + 1).saturating_sub(reached).max(1);
+            if ahead > 0 {
+                vllm_v1::extend(self, slot, reached + lacking);
+            } else {
+                self.give(slot, 1);
+            }
+            let taken = (self.live[slot as usize].room - room) / self.config.block_tokens;
+            held += u64::from(taken) * u64::from(steps - lacking + 1);
+        }
+        if ahead > 0 {
+            self.publish(slot, reached + steps);
+        }
+        held
     }
 }

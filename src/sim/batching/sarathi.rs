@@ -14,6 +14,7 @@ pub(super) fn plan(state: &mut State, chunk_size: u32, batch: &mut Batch) {
         }
     }
     if !skipped.is_empty() {
+        state.disordered = true;
         skipped.append(&mut state.running);
         std::mem::swap(&mut skipped, &mut state.running);
     }

@@ -9,8 +9,8 @@ use crate::sim::kv_cache::{Holding, KvCache};
 use crate::sim::queue::WaitQueue;
 use crate::sim::{PrefixTable, Request, Time};
 
-/// A request on its replica.
-#[derive(Clone, Debug)]
+/// What every iteration reads and changes of a request. Small: batches go through it again and again.
+#[derive(Clone, Copy, Debug)]
 pub(in crate::sim) struct Live {
     /// Tokens that its prefill computes: the prompt; after a preemption what had been generated, too.
     pub prefill: u32,
@@ -18,12 +18,31 @@ pub(in crate::sim) struct Live {
     pub total: u32,
     /// Tokens computed.
     pub processed: u32,
-    /// Whether its prefill has ended.
-    pub prefilled: bool,
-    /// What it holds in the KV cache.
-    pub holding: Holding,
+    /// Tokens that its KV blocks hold.
+    pub room: u32,
+    /// Its latest token.
+    pub last_token: Time,
+    /// Longest gap between two of its tokens.
+    pub max_tbt: Time,
+    /// Time of the iterations that it took part in.
+    pub execution: Time,
+}
+
+impl Live {
+    /// Whether its prefill has ended: that yields a token beyond it.
+    #[inline]
+    pub(in crate::sim) fn prefilled(&self) -> bool {
+        self.processed > self.prefill
+    }
+}
+
+/// The rest of a request.
+#[derive(Clone, Debug)]
+pub(in crate::sim) struct Ticket {
     /// As it was asked.
     pub request: Request,
+    /// What it holds in the KV cache.
+    pub holding: Holding,
     /// Prompt tokens that its replica's prefix cache did not hold when it was routed.
     pub uncached: u32,
     /// Prompt tokens that it found in the prefix cache on its last admission.
@@ -32,12 +51,6 @@ pub(in crate::sim) struct Live {
     pub first_scheduled: Option<Time>,
     /// Its first token.
     pub first_token: Option<Time>,
-    /// Its latest token.
-    pub last_token: Time,
-    /// Longest gap between two of its tokens.
-    pub max_tbt: Time,
-    /// Time of the iterations that it took part in.
-    pub execution: Time,
     /// Preemptions.
     pub restarts: u32,
 }
@@ -69,13 +82,19 @@ pub(in crate::sim) struct State {
     pub config: EngineConfig,
     /// Blocks that admission leaves free.
     pub watermark: u32,
+    /// The time of the plan that is being made.
+    pub now: Time,
     /// All requests, by slot.
     pub live: Vec<Live>,
+    /// The same.
+    pub tickets: Vec<Ticket>,
     vacant: Vec<u32>,
     /// Waiting requests.
     pub queue: WaitQueue,
     /// Admitted requests that no batch holds at the moment (`vllm_v1`: all admitted), in the order of the policy.
     pub running: Vec<u32>,
+    /// Whether `running` may not be in the order of arrival.
+    pub disordered: bool,
     /// `faster_transformer`: batches under way.
     pub fixed: std::collections::VecDeque<Vec<u32>>,
     /// Admitted requests.
@@ -103,7 +122,9 @@ impl State {
         Self {
             config: *config,
             watermark: (config.watermark * f64::from(config.blocks)) as u32,
+            now: Time::ZERO,
             live: Vec::new(),
+            tickets: Vec::new(),
             vacant: Vec::new(),
             queue: if ranked {
                 WaitQueue::Ranked(std::collections::BinaryHeap::new())
@@ -111,6 +132,7 @@ impl State {
                 WaitQueue::Line(std::collections::VecDeque::new())
             },
             running: Vec::new(),
+            disordered: false,
             fixed: std::collections::VecDeque::new(),
             admitted: 0,
             since_look: 0,
@@ -136,29 +158,34 @@ impl State {
             prefill: request.input_tokens,
             total: request.input_tokens + request.output_tokens,
             processed: 0,
-            prefilled: false,
-            holding: Holding::default(),
+            room: 0,
+            last_token: Time::ZERO,
+            max_tbt: Time::ZERO,
+            execution: Time::ZERO,
+        };
+        let ticket = Ticket {
             request,
+            holding: Holding::default(),
             uncached,
             cached: 0,
             first_scheduled: None,
             first_token: None,
-            last_token: Time::ZERO,
-            max_tbt: Time::ZERO,
-            execution: Time::ZERO,
             restarts: 0,
         };
         let slot = if let Some(slot) = self.vacant.pop() {
             self.live[slot as usize] = live;
+            self.tickets[slot as usize] = ticket;
             slot
         } else {
             self.live.push(live);
+            self.tickets.push(ticket);
             self.live.len() as u32 - 1
         };
         self.queue.join(self.rank(&request), request.id, slot);
     }
 
     /// Blocks for so many tokens.
+    #[inline]
     pub(in crate::sim) fn blocks_for(&self, tokens: u32) -> u32 {
         tokens.div_ceil(self.config.block_tokens)
     }
@@ -168,32 +195,42 @@ impl State {
         (self.config.batch_size_cap / self.config.pipeline_stages) as usize
     }
 
+    /// Gives a request blocks.
+    #[inline]
+    pub(in crate::sim) fn give(&mut self, slot: u32, blocks: u32) {
+        self.kv.take(&mut self.tickets[slot as usize].holding, blocks);
+        self.live[slot as usize].room += blocks * self.config.block_tokens;
+    }
+
     /// Takes the head of the queue, and gives it `blocks`.
     pub(in crate::sim) fn admit(&mut self, blocks: u32) -> u32 {
         let slot = self
             .queue
             .pop()
             .expect("the policy looked at the head of the queue");
-        self.kv.take(&mut self.live[slot as usize].holding, blocks);
+        self.give(slot, blocks);
+        self.tickets[slot as usize]
+            .first_scheduled
+            .get_or_insert(self.now);
         self.admitted += 1;
         slot
     }
 
-    /// Gives a decoding request the block that its next token needs, if it needs one.
-    pub(in crate::sim) fn grow(&mut self, slot: u32) {
-        let live = &mut self.live[slot as usize];
-        if live.processed > live.holding.blocks * self.config.block_tokens {
-            self.kv.take(&mut live.holding, 1);
-        }
-    }
-
     /// Publishes the pages that a request's first `reaches` tokens fill.
     pub(in crate::sim) fn publish(&mut self, slot: u32, reaches: u32) {
-        let Self {
-            kv, live, prefixes, ..
-        } = self;
-        let live = &mut live[slot as usize];
-        kv.publish(&mut live.holding, full_pages(prefixes, &live.request, reaches));
+        if self.kv.keeps_prefixes() {
+            let Self {
+                kv,
+                tickets,
+                prefixes,
+                ..
+            } = self;
+            let ticket = &mut tickets[slot as usize];
+            kv.publish(
+                &mut ticket.holding,
+                full_pages(prefixes, &ticket.request, reaches),
+            );
+        }
     }
 
     /// Tries to admit the head of the queue with what the prefix cache holds of it, and room for as many of the other
@@ -201,10 +238,15 @@ impl State {
     pub(in crate::sim) fn admit_with_prefix(&mut self, budget: u32, spare: u32) -> Option<Member> {
         let slot = self.queue.front()?;
         let Self {
-            kv, live, prefixes, ..
+            kv,
+            live,
+            tickets,
+            prefixes,
+            ..
         } = self;
         let live = &mut live[slot as usize];
-        let mut pages = full_pages(prefixes, &live.request, live.prefill);
+        let ticket = &mut tickets[slot as usize];
+        let mut pages = full_pages(prefixes, &ticket.request, live.prefill);
         pages = &pages[..kv.cached_pages(pages) as usize];
         // Something must be computed for a token to come out.
         if pages.len() as u32 * prefixes.tokens_per_hash == live.prefill {
@@ -214,11 +256,13 @@ impl State {
         let tokens = (live.prefill - cached).min(budget);
         let block = self.config.block_tokens;
         let blocks = (cached + tokens).div_ceil(block) - cached.div_ceil(block);
-        if !kv.admit(&mut live.holding, pages, blocks, spare) {
+        if !kv.admit(&mut ticket.holding, pages, blocks, spare) {
             return None;
         }
+        live.room = ticket.holding.blocks * block;
         live.processed = cached;
-        live.cached = cached;
+        ticket.cached = cached;
+        ticket.first_scheduled.get_or_insert(self.now);
         self.queue.pop();
         self.admitted += 1;
         self.hits += u64::from(cached);
@@ -238,19 +282,21 @@ impl State {
             RestartRule::Vidur => live.processed,
         };
         live.processed = 0;
-        live.prefilled = false;
-        live.restarts += 1;
-        self.kv.release(&mut live.holding);
-        let request = live.request;
+        live.room = 0;
+        let ticket = &mut self.tickets[slot as usize];
+        ticket.restarts += 1;
+        self.kv.release(&mut ticket.holding);
+        let request = ticket.request;
         self.queue.rejoin(self.rank(&request), request.id, slot);
         self.admitted -= 1;
         self.restarts += 1;
     }
 
     /// Adds a request to a batch.
+    #[inline]
     pub(in crate::sim) fn enlist(&self, batch: &mut Batch, slot: u32, tokens: u32) {
         let live = &self.live[slot as usize];
-        if live.prefilled {
+        if live.prefilled() {
             batch.shape.add_decode(live.processed);
         } else {
             let ends = live.processed + tokens == live.prefill;
@@ -261,16 +307,16 @@ impl State {
 
     /// Forgets a request that has ended or is refused.
     pub(in crate::sim) fn forget(&mut self, slot: u32) {
-        self.kv.release(&mut self.live[slot as usize].holding);
+        self.kv.release(&mut self.tickets[slot as usize].holding);
         self.vacant.push(slot);
     }
 
     /// Sorts the running requests by arrival; those that came together stay as they are.
     pub(in crate::sim) fn sort_running(&mut self) {
-        let live = &self.live;
-        let arrival = |slot: &u32| live[*slot as usize].request.arrival;
-        if !self.running.is_sorted_by_key(arrival) {
-            self.running.sort_by_key(arrival);
+        if std::mem::take(&mut self.disordered) {
+            let tickets = &self.tickets;
+            self.running
+                .sort_by_key(|&slot| tickets[slot as usize].request.arrival);
         }
     }
 
@@ -288,7 +334,8 @@ impl State {
         'requests: while next < end && batch.members.len() < room {
             let slot = running[next];
             next += 1;
-            if !self.live[slot as usize].prefilled {
+            let live = self.live[slot as usize];
+            if !live.prefilled() {
                 prefills.push(slot);
                 continue;
             }
@@ -300,8 +347,11 @@ impl State {
                 end -= 1;
                 self.preempt(running[end]);
             }
-            self.grow(slot);
-            self.enlist(batch, slot, 1);
+            if live.processed > live.room {
+                self.give(slot, 1);
+            }
+            batch.shape.add_decode(live.processed);
+            batch.members.push(Member { slot, tokens: 1 });
         }
         running.truncate(end);
         running.drain(..next);

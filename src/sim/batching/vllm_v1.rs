@@ -16,7 +16,7 @@ fn schedule_running(state: &mut State, budget: u32, batch: &mut Batch) -> bool {
     while next < state.running.len() && batch.shape.tokens < budget {
         let slot = state.running[next];
         let live = &state.live[slot as usize];
-        let left = if live.prefilled {
+        let left = if live.prefilled() {
             1
         } else {
             live.prefill - live.processed
@@ -41,15 +41,13 @@ fn schedule_running(state: &mut State, budget: u32, batch: &mut Batch) -> bool {
 /// Tries to give a running request the blocks that `reaches` tokens need, and some to spare. The pages that they fill are
 /// published at once: others may hit them in the very same iteration.
 pub(super) fn extend(state: &mut State, slot: u32, reaches: u32) -> bool {
-    let needed = state
-        .blocks_for(reaches)
-        .saturating_sub(state.live[slot as usize].holding.blocks);
-    if needed > state.kv.free() {
-        return false;
-    }
-    if needed > 0 {
-        let blocks = (needed + spare(state)).min(state.kv.free());
-        state.kv.take(&mut state.live[slot as usize].holding, blocks);
+    let room = state.live[slot as usize].room;
+    if reaches > room {
+        let needed = state.blocks_for(reaches - room);
+        if needed > state.kv.free() {
+            return false;
+        }
+        state.give(slot, (needed + spare(state)).min(state.kv.free()));
     }
     state.publish(slot, reaches);
     true

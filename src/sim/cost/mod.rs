@@ -48,6 +48,7 @@ pub struct BatchShape {
 
 impl BatchShape {
     /// Adds a decode whose sequence holds `kv` tokens.
+    #[inline]
     pub fn add_decode(&mut self, kv: u32) {
         self.sequences += 1;
         self.tokens += 1;
@@ -57,6 +58,7 @@ impl BatchShape {
     }
 
     /// Adds `chunk` tokens of a prefill of which `kv` are computed; `ends` with the chunk or goes on.
+    #[inline]
     pub fn add_prefill(&mut self, kv: u32, chunk: u32, ends: bool) {
         let (k, c) = (u64::from(kv), u64::from(chunk));
         self.sequences += 1;

@@ -4,7 +4,7 @@ use super::{Flight, Replica};
 use crate::sim::batching::Batching;
 use crate::sim::batching::state::Member;
 use crate::sim::cost::BatchShape;
-use crate::sim::{Observer, Record, Request, Time};
+use crate::sim::{Observer, Record, Time};
 
 impl Replica {
     /// Ends the iterations of a flight at `at`.
@@ -31,35 +31,35 @@ impl Replica {
         let vllm_v1 = matches!(self.state.config.batching, Batching::VllmV1 { .. });
         let fixed = matches!(self.state.config.batching, Batching::FasterTransformer);
         let mut ended = 0;
+        self.state.disordered |= shape.prefills > 0 || !self.state.running.is_empty();
         for &Member { slot, tokens } in &batch.members {
             let live = &mut self.state.live[slot as usize];
             live.execution += execution * count;
-            let decode = live.prefilled;
-            live.processed += tokens * count;
-            if live.processed == live.prefill && !decode {
-                // The end of the prefill yields a token.
-                live.prefilled = true;
-                live.processed += 1;
-            } else if !decode {
-                if !vllm_v1 {
-                    self.state.running.push(slot);
-                }
-                continue;
-            }
-            let gap = first_end - live.last_token;
-            if live.first_token.is_none() {
-                live.first_token = Some(at);
-                let (request, uncached) = (live.request, live.uncached);
-                self.prefill_ended(&request, uncached);
+            if live.prefilled() {
+                live.processed += count;
             } else {
+                live.processed += tokens;
+                if live.processed < live.prefill {
+                    if !vllm_v1 {
+                        self.state.running.push(slot);
+                    }
+                    continue;
+                }
+                // The end of the prefill yields a token.
+                live.processed += 1;
+            }
+            if live.last_token == Time::ZERO {
+                self.prefill_ended(slot, Some(at));
+            } else {
+                let gap = first_end - live.last_token;
+                live.max_tbt = live.max_tbt.max(gap);
                 if gap == time.total {
                     usual_gaps += 1;
                 } else {
                     observer.gaps(gap, 1);
-                }
-                live.max_tbt = live.max_tbt.max(gap);
-                if count > 1 {
-                    live.max_tbt = live.max_tbt.max(time.total);
+                    if count > 1 {
+                        live.max_tbt = live.max_tbt.max(time.total);
+                    }
                 }
             }
             let live = &mut self.state.live[slot as usize];
@@ -105,30 +105,33 @@ impl Replica {
         self.kv_peak = self.kv_peak.max(self.state.kv.used());
     }
 
-    /// A request's first token is there.
-    pub(super) fn prefill_ended(&mut self, request: &Request, uncached: u32) {
+    /// A request's first token is there; or never will be.
+    pub(super) fn prefill_ended(&mut self, slot: u32, at: Option<Time>) {
+        let ticket = &mut self.state.tickets[slot as usize];
+        ticket.first_token = at;
         self.load.pending_prefills -= 1;
-        self.load.pending_prefill_tokens -= u64::from(request.input_tokens);
-        self.load.pending_uncached_tokens -= u64::from(uncached);
+        self.load.pending_prefill_tokens -= u64::from(ticket.request.input_tokens);
+        self.load.pending_uncached_tokens -= u64::from(ticket.uncached);
     }
 
     /// A request has its last token.
     fn end<O: Observer>(&mut self, slot: u32, at: Time, observer: &mut O) {
         let live = &self.state.live[slot as usize];
+        let ticket = &self.state.tickets[slot as usize];
         observer.request(&Record {
-            id: live.request.id,
+            id: ticket.request.id,
             replica: self.number,
-            arrival: live.request.arrival,
-            first_scheduled: live.first_scheduled.unwrap_or(at),
-            first_token: live.first_token.unwrap_or(at),
+            arrival: ticket.request.arrival,
+            first_scheduled: ticket.first_scheduled.unwrap_or(at),
+            first_token: ticket.first_token.unwrap_or(at),
             completed: at,
-            input_tokens: live.request.input_tokens,
-            output_tokens: live.request.output_tokens,
-            cached_tokens: live.cached,
+            input_tokens: ticket.request.input_tokens,
+            output_tokens: ticket.request.output_tokens,
+            cached_tokens: ticket.cached,
             execution: live.execution,
             max_tbt: live.max_tbt,
-            restarts: live.restarts,
-            session: live.request.session,
+            restarts: ticket.restarts,
+            session: ticket.request.session,
         });
         self.load.outstanding -= 1;
         self.totals.completed += 1;

@@ -219,6 +219,7 @@ impl Replica {
     /// Forms batches while the pipeline takes one.
     fn schedule(&mut self, at: Time) {
         self.account(at);
+        self.state.now = at;
         while self.flights.len() < self.stages as usize {
             let mut batch = self.spare.pop().unwrap_or_default();
             self.state.plan(&mut batch);
@@ -229,10 +230,6 @@ impl Replica {
                     continue;
                 }
                 break;
-            }
-            for member in &batch.members {
-                let live = &mut self.state.live[member.slot as usize];
-                live.first_scheduled.get_or_insert(at);
             }
             self.kv_peak = self.kv_peak.max(self.state.kv.used());
             self.flights.push_back(Flight {
@@ -261,14 +258,12 @@ impl Replica {
     /// Drops a request that does not fit even alone.
     fn refuse_head(&mut self) {
         let slot = self.state.queue.pop().expect("a stuck replica has a queue");
-        let live = &self.state.live[slot as usize];
-        let (request, uncached, pending) = (live.request, live.uncached, live.first_token.is_none());
+        if self.state.tickets[slot as usize].first_token.is_none() {
+            self.prefill_ended(slot, None);
+        }
         self.state.forget(slot);
         self.totals.refused += 1;
         self.load.outstanding -= 1;
-        if pending {
-            self.prefill_ended(&request, uncached);
-        }
     }
 
     /// Lets a stage begin with the oldest batch that waits for it, unless it is at work.
@@ -300,22 +295,12 @@ impl Replica {
         if self.stepwise || self.stages > 1 || batch.shape.prefills > 0 {
             return 1;
         }
-        let live = |slot: u32| &self.state.live[slot as usize];
         let mut count = self.cost.steady(&batch.shape).min(self.state.unchanged());
         for member in &batch.members {
-            let live = live(member.slot);
+            let live = &self.state.live[member.slot as usize];
             count = count.min(live.total - live.processed);
         }
-        // One block must be left, or a policy may preempt. Fewer iterations are tried until there is.
-        while count > 1 {
-            let needed: u64 = batch
-                .members
-                .iter()
-                .map(|m| u64::from(self.state.growth(m.slot, count - 1)))
-                .sum();
-            if needed < u64::from(self.state.kv.free()) {
-                break;
-            }
+        while count > 1 && !self.state.has_room(batch, count - 1) {
             count /= 2;
         }
         count.max(1)

@@ -1,10 +1,21 @@
 //! Which replica a request goes to: decided on its arrival, for good.
+//!
+//! Ties are drawn from the stream `routing` of the run's seed, one draw a tie.
+
+mod config;
+mod policy;
+
+pub use config::RouterConfigError;
+pub use policy::Router;
 
 use serde::{Deserialize, Serialize};
 
 /// A routing policy, by the name that the config explorer's YAML gives it.
+///
+/// The spread that four of them compare is the difference between the most and the least outstanding prefill tokens of
+/// a replica, prompt tokens found in the prefix cache left out, as it would be with the request placed there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "scheduler", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", tag = "scheduler", try_from = "config::Flat")]
 pub enum RouterConfig {
     /// Each request to a replica drawn at random.
     Random,
@@ -23,11 +34,12 @@ pub enum RouterConfig {
     LopBatchEnd,
     /// The replica that leaves the smallest spread of outstanding prefill tokens, without those in its prefix cache.
     LopUncached,
-    /// A conversation stays where its first request went, which is as with `round_robin`.
+    /// A conversation stays where its first request went, which is as with `round_robin` over the conversations. A
+    /// request that belongs to none is a conversation of its own, here and below.
     StickyRoundRobin,
     /// The same, with `lor`.
     StickyLor,
-    /// The same, with `lop`.
+    /// The same, with `lop`. The explorer's example names it; what it means there is not published.
     StickyLop,
     /// The same with `lop_uncached`; a conversation moves when its replica is not among the `top_k` best any more.
     RankedStickyLopUncached {
@@ -65,52 +77,4 @@ pub struct Choice {
     pub replica: u32,
     /// Prompt tokens that its prefix cache did not hold at that moment; all of them where the policy did not ask.
     pub uncached_tokens: u32,
-}
-
-impl RouterConfig {
-    /// Whether the policy looks at the replicas' loads.
-    pub fn reads_loads(&self) -> bool {
-        !matches!(self, Self::Random | Self::RoundRobin | Self::StickyRoundRobin)
-    }
-
-    /// Whether the policy looks into the replicas' prefix caches.
-    pub fn reads_caches(&self) -> bool {
-        matches!(
-            self,
-            Self::LopUncached | Self::RankedStickyLopUncached { .. } | Self::TolerantStickyLopUncached { .. }
-        )
-    }
-}
-
-/// Decides: `round_robin`, and fewest waiting requests for all that read loads.
-pub struct Router {
-    next: u32,
-    replicas: u32,
-}
-
-impl Router {
-    /// A router in front of so many replicas.
-    pub fn new(_config: &RouterConfig, replicas: u32, _seed: u64) -> Self {
-        Self { next: 0, replicas }
-    }
-    /// The replica of a request.
-    pub fn route(
-        &mut self,
-        request: &super::Request,
-        loads: &[Load],
-        _cached: &mut dyn FnMut(u32) -> u32,
-    ) -> Choice {
-        let replica = if loads.is_empty() {
-            self.next += 1;
-            (self.next - 1) % self.replicas
-        } else {
-            (0..self.replicas)
-                .min_by_key(|&r| loads[r as usize].waiting)
-                .unwrap_or(0)
-        };
-        Choice {
-            replica,
-            uncached_tokens: request.input_tokens,
-        }
-    }
 }
