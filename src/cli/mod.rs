@@ -22,6 +22,7 @@ mod run;
 mod runs_args;
 mod serve;
 mod settings_args;
+mod simulate;
 mod status;
 mod submit;
 mod trial;
@@ -78,6 +79,7 @@ enum Verb {
     Evaluate(evaluate::Args),
     Report(report::Args),
     Mix(mix::Args),
+    Simulate(simulate::Args),
     Config(config::Args),
     Completions(meta::CompletionsArgs),
     Man(meta::ManArgs),
@@ -112,6 +114,7 @@ pub fn main() -> ExitCode {
         Verb::Evaluate(args) => evaluate::run(args),
         Verb::Report(args) => report::run(args),
         Verb::Mix(args) => mix::run(args),
+        Verb::Simulate(args) => simulate::run(args),
         Verb::Config(args) => config::run(args),
         Verb::Completions(args) => meta::completions(&args),
         Verb::Man(args) => meta::man(&args),

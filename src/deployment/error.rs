@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use crate::sim::cost::CostError;
+
 /// A deployment that cannot be built.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeploymentError {
     /// A name that the catalog does not have.
     #[error(
@@ -45,6 +47,9 @@ pub enum DeploymentError {
         /// What was looked for, and what to do.
         problem: String,
     },
+    /// A profile that cannot be used.
+    #[error(transparent)]
+    Cost(#[from] CostError),
     /// A file that cannot be used.
     #[error("{}{}: {problem}", path.display(), line.map_or(String::new(), |line| format!(":{line}")))]
     File {

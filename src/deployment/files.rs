@@ -1,7 +1,7 @@
 //! Opening data files, packed or not.
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 
@@ -29,4 +29,39 @@ pub fn open(path: &Path) -> Result<Box<dyn BufRead>, DeploymentError> {
     } else {
         Box::new(reader)
     })
+}
+
+/// A file by its name, or by its name with `.gz`; `None` where neither is there.
+pub(super) fn packed_or_not(path: &Path) -> Option<PathBuf> {
+    let mut packed = path.as_os_str().to_owned();
+    packed.push(".gz");
+    [path.to_owned(), PathBuf::from(packed)]
+        .into_iter()
+        .find(|path| path.is_file())
+}
+
+/// The text of a file, packed or not.
+pub(super) fn text(path: &Path) -> Result<String, DeploymentError> {
+    let mut text = String::new();
+    open(path)?
+        .read_to_string(&mut text)
+        .map_err(|error| DeploymentError::File {
+            path: path.to_owned(),
+            line: None,
+            problem: format!("the file cannot be read: {error}"),
+        })?;
+    Ok(text)
+}
+
+/// What is wrong with a row of a CSV file.
+pub(super) fn csv_problem(path: &Path, error: &csv::Error) -> DeploymentError {
+    let (line, problem) = match error.kind() {
+        csv::ErrorKind::Deserialize { pos, err } => (pos.as_ref().map(csv::Position::line), err.to_string()),
+        _ => (error.position().map(csv::Position::line), error.to_string()),
+    };
+    DeploymentError::File {
+        path: path.to_owned(),
+        line,
+        problem,
+    }
 }

@@ -6,6 +6,7 @@
 mod error;
 mod files;
 mod library;
+pub mod vidur_case;
 
 use std::path::PathBuf;
 

@@ -9,6 +9,7 @@ mod architecture;
 mod archive;
 mod cmd;
 mod config;
+mod cost;
 mod criteria;
 mod external;
 mod native;

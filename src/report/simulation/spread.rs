@@ -10,6 +10,8 @@ use crate::stats::quantile::quantile;
 const EXACT: usize = 1 << 16;
 /// Significant digits of the histogram: a quantile is at most 0.1 % off.
 const DIGITS: u8 = 3;
+/// The end of virtual time, in nanoseconds.
+const LONGEST: u64 = Time::MAX.as_ns();
 /// Points of a curve.
 const POINTS: usize = 1_000;
 
@@ -151,7 +153,7 @@ impl Spread {
 }
 
 fn empty() -> Histogram<u64> {
-    Histogram::new(DIGITS).expect("between 0 and 5 digits are always possible")
+    Histogram::new_with_bounds(1, LONGEST, DIGITS).expect("the bounds and digits are possible ones")
 }
 
 #[cfg(test)]

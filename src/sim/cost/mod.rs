@@ -7,6 +7,7 @@
 //! - [`memory`]: KV blocks and what does not fit; [`mfu`]: operations against the datasheet's peak.
 
 pub mod case;
+mod dense;
 mod error;
 pub mod fitted;
 mod input;

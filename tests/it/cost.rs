@@ -1,0 +1,151 @@
+//! Times of iterations against the reference runs under `tests/golden/vidur`.
+//!
+//! `MST_VIDUR_CASES` may name a folder with more of the same form; `all_cases` then reads these.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use mst::sim::cost::case::{CaseFiles, CaseTables, VidurVersion};
+use mst::sim::cost::{BatchShape, CostModel, Input};
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/vidur")
+}
+
+fn gz(path: &Path) -> Vec<u8> {
+    let file = std::fs::File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut content = Vec::new();
+    flate2::read::GzDecoder::new(file)
+        .read_to_end(&mut content)
+        .unwrap();
+    content
+}
+
+/// One run: its tables, and what each iteration held and took.
+struct Case {
+    name: String,
+    options: serde_json::Value,
+    version: VidurVersion,
+    tables: PathBuf,
+    iterations: Vec<(BatchShape, bool, f64)>,
+}
+
+fn case(folder: &Path) -> Case {
+    let text = std::fs::read_to_string(folder.join("case.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let version = VidurVersion::of_case(json["simulator"].as_str().unwrap());
+    let stages: u32 = json["options"]["replica_config_num_pipeline_stages"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let content = gz(&folder.join("iterations.csv.gz"));
+    let mut reader = csv::Reader::from_reader(content.as_slice());
+    let columns = reader.headers().unwrap().clone();
+    let place = |name: &str| columns.iter().position(|c| c == name).unwrap();
+    let [size, tokens, decodes, kv, prefills, time, stage] = [
+        "batch_size",
+        "num_tokens",
+        "decode_batch_size",
+        "decode_kv_rounded",
+        "prefill_kv_chunk",
+        "stage_time_s",
+        "stage",
+    ]
+    .map(place);
+    let mut iterations = Vec::new();
+    for row in reader.records().map(Result::unwrap) {
+        let number = |at: usize| row[at].parse::<u32>().unwrap();
+        let mut shape = BatchShape::default();
+        for _ in 0..number(decodes) {
+            shape.add_decode(number(kv));
+        }
+        for prefill in row[prefills].split(';').filter(|p| !p.is_empty()) {
+            let (kv, chunk) = prefill.split_once(':').unwrap();
+            shape.add_prefill(kv.parse().unwrap(), chunk.parse().unwrap(), true);
+        }
+        // The canary's files hold one aggregate of all prefills.
+        shape.tokens = number(tokens);
+        shape.sequences = number(size);
+        shape.prefills = shape.sequences - shape.decodes;
+        iterations.push((shape, number(stage) + 1 == stages, row[time].parse().unwrap()));
+    }
+    Case {
+        name: json["name"].as_str().unwrap().to_owned(),
+        version,
+        tables: folder
+            .parent()
+            .unwrap()
+            .join("tables")
+            .join(json["table"].as_str().unwrap()),
+        options: json["options"].clone(),
+        iterations,
+    }
+}
+
+fn cases(root: &Path) -> Vec<Case> {
+    let mut folders: Vec<PathBuf> = std::fs::read_dir(root)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
+    folders.sort();
+    folders
+        .iter()
+        .filter(|f| f.join("case.json").exists())
+        .map(|f| case(f))
+        .collect()
+}
+
+fn case_tables(case: &Case) -> CaseTables {
+    let table = std::fs::read(case.tables.join("table.json")).unwrap();
+    let [ops, save, prefill, decode] = ["per_token_ops", "kv_cache_save", "attn_prefill", "attn_decode"]
+        .map(|f| gz(&case.tables.join(format!("{f}.csv.gz"))));
+    let files = CaseFiles {
+        table: Input::new("table.json", table.as_slice()),
+        per_token_ops: Input::new("per_token_ops.csv.gz", ops.as_slice()),
+        kv_cache_save: Input::new("kv_cache_save.csv.gz", save.as_slice()),
+        attn_prefill: Input::new("attn_prefill.csv.gz", prefill.as_slice()),
+        attn_decode: Input::new("attn_decode.csv.gz", decode.as_slice()),
+    };
+    CaseTables::read(files, case.version).unwrap()
+}
+
+/// Mean and largest relative difference, and the share that was extrapolated.
+fn errors(case: &Case, model: &dyn CostModel) -> (f64, f64, f64) {
+    let (mut sum, mut largest, mut beyond) = (0.0, 0.0_f64, 0);
+    for (shape, last, expected) in &case.iterations {
+        let time = model.stage(shape, *last);
+        let error = (time.total.as_seconds() / expected - 1.0).abs();
+        sum += error;
+        largest = largest.max(error);
+        beyond += u32::from(time.extrapolated);
+    }
+    let n = case.iterations.len() as f64;
+    (sum / n, largest, f64::from(beyond) / n)
+}
+
+fn tables_equal_the_run(root: &Path) {
+    let cases = cases(root);
+    assert!(!cases.is_empty());
+    for case in cases {
+        let (mean, largest, beyond) = errors(&case, &case_tables(&case));
+        println!(
+            "{}: {} iterations, mean {mean:.1e}, largest {largest:.1e}",
+            case.name,
+            case.iterations.len()
+        );
+        assert!(largest < 1e-9 && beyond == 0.0, "{}: {largest:e}", case.name);
+    }
+}
+
+#[test]
+fn a_case_s_tables_give_the_time_of_every_iteration() {
+    tables_equal_the_run(&golden().join("cases"));
+}
+
+#[test]
+#[ignore = "needs MST_VIDUR_CASES"]
+fn all_cases() {
+    let root = PathBuf::from(std::env::var("MST_VIDUR_CASES").expect("a folder of cases"));
+    tables_equal_the_run(&root);
+}
