@@ -15,7 +15,7 @@ pub enum Value {
 }
 
 /// The names that a condition may use.
-pub const FIELDS: [&str; 18] = [
+pub(super) const FIELDS: [&str; 18] = [
     "model", "trace", "device", "network_device", "router", "top_k", "tolerance_factor", "queue", "scheduler",
     "chunk_size", "tp", "pp", "batch_size", "num_replicas", "qps", "gpus", "search_for", "prefix_caching",
 ];

@@ -14,6 +14,7 @@ use super::file::{
 use crate::deployment::Deployment;
 use crate::sim::batching::{Batching, QueueOrder};
 use crate::sim::router::RouterConfig;
+use crate::sim::source::DeadlineRule;
 use crate::slo::SloConfig;
 
 /// A deployment and a workload; everything but the objectives.
@@ -50,8 +51,8 @@ pub struct Workload {
     pub max_seq_len: u32,
     /// Requests of a probe, as asked; nothing: all there are.
     pub num_requests: Option<u64>,
-    /// Deadline of a prefill, for `edf`: seconds a prompt token, and at least.
-    pub deadline: Option<(f64, f64)>,
+    /// When a prefill should have ended, for `edf`.
+    pub deadline: DeadlineRule,
 }
 
 /// What is searched in a cell.
@@ -308,10 +309,10 @@ impl Combination<'_> {
                 file: trace.trace_file.clone(),
                 max_seq_len: trace.max_seq_len,
                 num_requests: search.num_requests.or(trace.num_requests),
-                deadline: self
-                    .queue
-                    .slo_prefill_e2e_time_normalized
-                    .map(|per_token| (per_token, self.queue.slo_prefill_e2e_time_min.unwrap_or(0.0))),
+                deadline: DeadlineRule {
+                    slo_prefill_e2e_time_normalized: self.queue.slo_prefill_e2e_time_normalized,
+                    slo_prefill_e2e_time_min: self.queue.slo_prefill_e2e_time_min,
+                },
             },
             search: Search {
                 search_for: search.search_for,

@@ -12,7 +12,7 @@ use super::probe::{Point, Probed};
 use crate::slo::SloConfig;
 
 /// Changes whenever a probe's result may: stored probes of another version are not used.
-pub const SIMULATOR: &str = concat!(env!("CARGO_PKG_VERSION"), "-sim1");
+pub(super) const SIMULATOR: &str = concat!(env!("CARGO_PKG_VERSION"), "-sim1");
 
 /// A line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,16 +3,20 @@
 //! [`GridFile`] is the file, [`Grid`] its cells, [`explore`] searches them by means of an [`Evaluator`], the
 //! [`Ledger`] keeps every probe.
 
+mod bounds;
 mod cell_search;
 mod condition;
 mod explorer;
 mod file;
 mod grid;
+mod keep;
 mod ledger;
 mod numbers;
 mod pool;
 mod probe;
 mod replicas;
+mod simulated;
+mod traces;
 
 pub use cell_search::{CellSearch, Found, Halt, Means, SearchRules};
 pub use condition::Condition;
@@ -22,3 +26,5 @@ pub use grid::{Cell, Excluded, Grid, Workload};
 pub use ledger::{Ledger, LedgerError, Line};
 pub use numbers::Numbers;
 pub use probe::{Evaluator, Facts, Limit, Point, Probed};
+pub use simulated::Simulated;
+pub use traces::{Loaded, Traces, TracesError};
