@@ -1,11 +1,13 @@
 //! Times of iterations against the reference runs under `tests/golden/vidur`.
 //!
-//! `MST_VIDUR_CASES` may name a folder with more of the same form; `all_cases` then reads these.
+//! `MST_VIDUR_CASES` and `MST_VIDUR_PROFILES` may name folders with more of the same form, which `all_cases` then reads.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use mst::sim::catalog::Catalog;
 use mst::sim::cost::case::{CaseFiles, CaseTables, VidurVersion};
+use mst::sim::cost::tables::{ProfileFiles, ProfileSpec, ProfileTables, Rounding};
 use mst::sim::cost::{BatchShape, CostModel, Input};
 
 fn golden() -> PathBuf {
@@ -143,9 +145,66 @@ fn a_case_s_tables_give_the_time_of_every_iteration() {
     tables_equal_the_run(&golden().join("cases"));
 }
 
+/// The tables of a case's layout from the profiles under `root`; `None` where they are not there.
+fn profile_tables(case: &Case, root: &Path, rounding: Rounding) -> Option<ProfileTables> {
+    let option = |key: &str| case.options[format!("replica_config_{key}")].as_str().unwrap();
+    let catalog = Catalog::built_in().unwrap();
+    let (name, device) = (option("model_name"), option("device"));
+    let folder = root.join("compute").join(device).join(name);
+    if !folder.exists() {
+        return None;
+    }
+    let network = root.join("network").join(option("network_device"));
+    let [mlp, attention] = ["mlp.csv.gz", "attention_derived.csv.gz"].map(|f| gz(&folder.join(f)));
+    let [reduce, send] = ["all_reduce.csv.gz", "send_recv.csv.gz"].map(|f| gz(&network.join(f)));
+    let spec = ProfileSpec {
+        model: catalog.model(name).unwrap(),
+        gpu: catalog.gpu(device).unwrap(),
+        tp: option("tensor_parallel_size").parse().unwrap(),
+        pp: option("num_pipeline_stages").parse().unwrap(),
+        block_tokens: 16,
+        multi_node: false,
+        rounding,
+    };
+    let files = ProfileFiles {
+        mlp: Input::new("mlp.csv.gz", mlp.as_slice()),
+        attention: Input::new("attention_derived.csv.gz", attention.as_slice()),
+        all_reduce: Some(Input::new("all_reduce.csv.gz", reduce.as_slice())),
+        send_recv: Some(Input::new("send_recv.csv.gz", send.as_slice())),
+    };
+    Some(ProfileTables::read(&spec, files).unwrap())
+}
+
+fn profiles_come_close(cases_root: &Path, profiles: &Path) {
+    let mut compared = 0;
+    for case in cases(cases_root) {
+        let Some(model) = profile_tables(&case, profiles, Rounding::Vidur(case.version)) else {
+            continue;
+        };
+        let (mean, largest, beyond) = errors(&case, &model);
+        println!(
+            "{}: mean {:.2} %, largest {:.1} %, beyond {beyond:.4}",
+            case.name,
+            100.0 * mean,
+            100.0 * largest
+        );
+        println!("  {:?}", model.notes());
+        assert!(mean < 0.015, "{}: {mean}", case.name);
+        compared += 1;
+    }
+    assert!(compared > 0);
+}
+
 #[test]
-#[ignore = "needs MST_VIDUR_CASES"]
+fn profiles_give_the_time_of_an_iteration_within_a_percent_and_a_half() {
+    profiles_come_close(&golden().join("cases"), &golden().join("profiling"));
+}
+
+#[test]
+#[ignore = "needs MST_VIDUR_CASES and MST_VIDUR_PROFILES"]
 fn all_cases() {
-    let root = PathBuf::from(std::env::var("MST_VIDUR_CASES").expect("a folder of cases"));
-    tables_equal_the_run(&root);
+    let folder =
+        |name: &str| PathBuf::from(std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set")));
+    tables_equal_the_run(&folder("MST_VIDUR_CASES"));
+    profiles_come_close(&folder("MST_VIDUR_CASES"), &folder("MST_VIDUR_PROFILES"));
 }

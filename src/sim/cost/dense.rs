@@ -51,10 +51,6 @@ impl Curve {
             beyond: true,
         }
     }
-
-    pub(super) fn last_index(&self) -> u32 {
-        self.0.len().saturating_sub(1) as u32
-    }
 }
 
 /// Decode attention: a value a batch size, from one, and step of the mean KV length.
@@ -66,25 +62,28 @@ pub(super) struct DecodeGrid {
     first: u32,
     step: u32,
     values: Vec<f64>,
+    /// The last column of each row that is backed by a measurement.
+    ends: Vec<u32>,
 }
 
 impl DecodeGrid {
     /// `values` row by row, a row a batch size.
-    pub(super) fn new(columns: u32, first: u32, step: u32, values: Vec<f64>) -> Self {
-        let batches = values.len() as u32 / columns;
+    pub(super) fn new(columns: u32, first: u32, step: u32, values: Vec<f64>, ends: Vec<u32>) -> Self {
+        let batches = ends.len() as u32;
         Self {
             batches,
             columns,
             first,
             step,
             values,
+            ends,
         }
     }
 
     /// The value of a column; beyond an edge in proportion to the tokens of KV that all of the batch read.
     pub(super) fn at(&self, batch: u32, column: u64) -> Value {
         let row = batch.clamp(1, self.batches);
-        let inside = column.min(u64::from(self.columns) - 1);
+        let inside = column.min(u64::from(self.ends[row as usize - 1]));
         let ms = self.values[(row as usize - 1) * self.columns as usize + inside as usize];
         if row == batch && inside == column {
             return Value { ms, beyond: false };
@@ -107,11 +106,13 @@ pub(super) struct PrefillGrid {
     rows: u32,
     columns: u32,
     values: Vec<f64>,
+    /// Most tokens of KV and chunk together that are backed by a measurement.
+    limit: u32,
 }
 
 impl PrefillGrid {
     /// `values` row by row, a row a step of KV.
-    pub(super) fn new(kv_step: u32, chunk_step: u32, columns: u32, values: Vec<f64>) -> Self {
+    pub(super) fn new(kv_step: u32, chunk_step: u32, columns: u32, values: Vec<f64>, limit: u32) -> Self {
         let rows = values.len() as u32 / columns;
         Self {
             kv_step,
@@ -119,6 +120,7 @@ impl PrefillGrid {
             rows,
             columns,
             values,
+            limit,
         }
     }
 
@@ -155,7 +157,8 @@ impl PrefillGrid {
         let high = value(r1, c0) * (1.0 - fc) + value(r1, c1) * fc;
         let ms = low * (1.0 - fr) + high * fr;
         if row <= last_row && column <= last_column {
-            return Value { ms, beyond: false };
+            let beyond = kv + chunk > f64::from(self.limit);
+            return Value { ms, beyond };
         }
         Value {
             ms: ms * self.pairs(row, column) / self.pairs(r, c).max(1.0),

@@ -11,6 +11,7 @@ mod dense;
 mod error;
 pub mod fitted;
 mod input;
+mod link;
 pub mod memory;
 pub mod mfu;
 pub mod roofline;

@@ -131,7 +131,8 @@ fn decode(input: Input<'_>) -> Result<DecodeGrid, CostError> {
     if values.is_empty() {
         return Err(CostError::file(rows.file(), "has no rows"));
     }
-    Ok(DecodeGrid::new(columns as u32, 0, 64, values))
+    let ends = vec![columns as u32 - 1; values.len() / columns];
+    Ok(DecodeGrid::new(columns as u32, 0, 64, values, ends))
 }
 
 /// A step function of the chunk for each KV length. Vidur's tables end at a whole multiple of 512, its last row before.
@@ -186,5 +187,11 @@ fn prefill(input: Input<'_>, version: VidurVersion) -> Result<PrefillGrid, CostE
         let last = values.last().copied().unwrap_or(0.0);
         values.resize(begin + columns, last);
     }
-    Ok(PrefillGrid::new(64, step as u32, columns as u32, values))
+    Ok(PrefillGrid::new(
+        64,
+        step as u32,
+        columns as u32,
+        values,
+        u32::MAX,
+    ))
 }
