@@ -2,25 +2,18 @@
 
 use std::path::PathBuf;
 
+use crate::sim::catalog::CatalogError;
+use crate::sim::cluster::EngineError;
 use crate::sim::cost::CostError;
+use crate::sim::cost::memory::DoesNotFit;
+use crate::sim::source::{FitError, SourceError, TraceError};
 
 /// A deployment that cannot be built.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, PartialEq, thiserror::Error)]
 pub enum DeploymentError {
-    /// A name that the catalog does not have.
-    #[error(
-        "{key}: `{name}` is not known{hint}; known are {known}; add it to a catalog file, see docs/simulator.md"
-    )]
-    Unknown {
-        /// The key.
-        key: &'static str,
-        /// What was written.
-        name: String,
-        /// `, did you mean ...?`, or nothing.
-        hint: String,
-        /// The known names.
-        known: String,
-    },
+    /// A name that the catalog does not have, or a catalog file that is none.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
     /// A value that makes no sense.
     #[error("{key}: {problem}")]
     Value {
@@ -29,18 +22,12 @@ pub enum DeploymentError {
         /// What is wrong, and what to write.
         problem: String,
     },
-    /// The model does not fit.
-    #[error("{model} does not fit {device} with {split}: {arithmetic}")]
-    DoesNotFit {
-        /// The model.
-        model: String,
-        /// The GPU.
-        device: String,
-        /// How it is split.
-        split: String,
-        /// The numbers, and what would help.
-        arithmetic: String,
-    },
+    /// Parts that do not go together.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The model does not fit, or cannot be split so.
+    #[error(transparent)]
+    DoesNotFit(#[from] DoesNotFit),
     /// A profile that is asked for is not there.
     #[error("{problem}")]
     NoProfile {
@@ -50,6 +37,23 @@ pub enum DeploymentError {
     /// A profile that cannot be used.
     #[error(transparent)]
     Cost(#[from] CostError),
+    /// A trace that cannot be used.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// A trace with requests that are too long.
+    #[error(transparent)]
+    Fit(#[from] FitError),
+    /// A workload that cannot be.
+    #[error("workload: {0}")]
+    Source(#[from] SourceError),
+    /// A result that cannot be written.
+    #[error("{}: it cannot be written: {problem}", path.display())]
+    Unwritable {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        problem: String,
+    },
     /// A file that cannot be used.
     #[error("{}{}: {problem}", path.display(), line.map_or(String::new(), |line| format!(":{line}")))]
     File {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::MultiGzDecoder;
 
 use super::DeploymentError;
+use crate::sim::source::{Trace, TraceFormat};
 
 /// The first bytes of a gzip file.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -64,4 +65,13 @@ pub(super) fn csv_problem(path: &Path, error: &csv::Error) -> DeploymentError {
         line,
         problem,
     }
+}
+
+/// Reads a trace, packed or not.
+///
+/// # Errors
+/// When it cannot be read, or is no trace.
+pub fn trace(path: &Path, format: TraceFormat) -> Result<Trace, DeploymentError> {
+    let name = path.display().to_string();
+    Ok(Trace::read(open(path)?, format, &name)?)
 }

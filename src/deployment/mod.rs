@@ -6,19 +6,30 @@
 mod error;
 mod files;
 mod library;
+mod profiles;
+pub mod run;
+pub mod scenario;
 pub mod vidur_case;
+mod workload;
+pub mod yaml;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::sim::batching::{Batching, QueueOrder};
-use crate::sim::cluster::{ClusterConfig, EngineConfig, RestartRule};
+use crate::sim::catalog::{Gpu, ModelShape};
+use crate::sim::cluster::{ClusterConfig, EngineConfig, RestartRule, Totals};
+use crate::sim::cost::case::VidurVersion;
+use crate::sim::cost::memory::{MemoryFit, MemoryRule};
+use crate::sim::cost::mfu;
+use crate::sim::cost::tables::Rounding;
 use crate::sim::router::RouterConfig;
 
 pub use error::DeploymentError;
-pub use files::open;
+pub use files::{open, trace};
 pub use library::{Library, Places};
+pub use workload::{OpenWorkload, Workload};
 
 /// A cluster of equal replicas. A key that is left out has the default named here; `model` and `device` have none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -80,6 +91,9 @@ pub struct Deployment {
     /// Coefficient of variation of an iteration's duration. Default 0: none.
     #[serde(default)]
     pub noise: f64,
+    /// Whose rules hold where simulators and engines differ. Default `engine`.
+    #[serde(default)]
+    pub semantics: Semantics,
 }
 
 /// Where the times of iterations come from.
@@ -99,6 +113,44 @@ pub enum CostSource {
     Tables(PathBuf),
 }
 
+/// Whose rules hold where simulators and engines differ: what fits into memory, how profiles are read, what a preempted
+/// request computes anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Semantics {
+    /// As a real engine: head, sampling, CPU time and what an engine reserves of the memory count.
+    #[default]
+    Engine,
+    /// As Vidur of 2024-11.
+    VidurMain,
+    /// As Vidur with the config explorer, 2025-06.
+    VidurCanary,
+}
+
+impl Semantics {
+    /// The version of Vidur whose tables are meant.
+    pub(crate) fn vidur_version(self) -> VidurVersion {
+        match self {
+            Self::VidurMain => VidurVersion::Main,
+            Self::Engine | Self::VidurCanary => VidurVersion::Canary,
+        }
+    }
+
+    fn rounding(self) -> Rounding {
+        match self {
+            Self::Engine => Rounding::Exact,
+            Self::VidurMain | Self::VidurCanary => Rounding::Vidur(self.vidur_version()),
+        }
+    }
+
+    fn restart(self) -> RestartRule {
+        match self {
+            Self::Engine => RestartRule::Recompute,
+            Self::VidurMain | Self::VidurCanary => RestartRule::Vidur,
+        }
+    }
+}
+
 /// A cluster that can be simulated, and how it came about.
 #[derive(Clone, Debug)]
 pub struct BuiltCluster {
@@ -106,6 +158,29 @@ pub struct BuiltCluster {
     pub config: ClusterConfig,
     /// Where its iteration times come from.
     pub origin: CostOrigin,
+    /// The memory of a GPU.
+    pub memory: MemoryFit,
+    /// The model.
+    pub model: ModelShape,
+    /// The GPU.
+    pub gpu: Gpu,
+    /// GPUs of the whole cluster.
+    pub gpus: u32,
+}
+
+impl BuiltCluster {
+    /// Model FLOPs utilisation of a run.
+    pub fn mfu(&self, totals: &Totals) -> f64 {
+        let seconds = totals.end.as_seconds();
+        mfu::mfu(
+            &self.model,
+            &self.gpu,
+            self.gpus,
+            totals.tokens,
+            totals.pairs,
+            seconds,
+        )
+    }
 }
 
 /// Where iteration times come from.
@@ -152,12 +227,21 @@ impl Deployment {
     /// message), or a profile cannot be used.
     pub fn cluster(&self, library: &Library, seed: u64) -> Result<BuiltCluster, DeploymentError> {
         self.check()?;
-        let (cost, origin) = library.cost(self)?;
+        let memory = library.memory(self)?;
+        let (cost, mut origin) = library.cost(self)?;
+        if let Some(blocks) = self.num_blocks.filter(|blocks| *blocks > memory.blocks) {
+            origin.notes.push(format!(
+                "num_blocks is {blocks}, more than the {} that fit into the memory",
+                memory.blocks
+            ));
+        }
+        let engine = self.engine(&memory);
+        engine.check()?;
         Ok(BuiltCluster {
             config: ClusterConfig {
                 replicas: self.replicas,
                 router: self.router,
-                engine: self.engine(library)?,
+                engine,
                 replay: None,
                 cost,
                 seed,
@@ -165,6 +249,10 @@ impl Deployment {
                 stepwise: false,
             },
             origin,
+            memory,
+            model: library.model(self)?.clone(),
+            gpu: library.gpu(self)?.clone(),
+            gpus: self.gpus(),
         })
     }
 
@@ -173,23 +261,46 @@ impl Deployment {
         self.replicas * self.tensor_parallel * self.pipeline_parallel
     }
 
-    fn engine(&self, library: &Library) -> Result<EngineConfig, DeploymentError> {
-        Ok(EngineConfig {
+    fn engine(&self, memory: &MemoryFit) -> EngineConfig {
+        EngineConfig {
             batching: self.batching,
             queue: self.queue,
             batch_size_cap: self.batch_size_cap,
             pipeline_stages: self.pipeline_parallel,
-            blocks: match self.num_blocks {
-                Some(blocks) => blocks,
-                None => library.blocks(self)?,
-            },
+            blocks: self.num_blocks.unwrap_or(memory.blocks),
             block_tokens: self.block_tokens,
             watermark: self.watermark,
             preallocate_tokens: self.preallocate_tokens,
             prefix_caching: self.prefix_caching,
-            restart: RestartRule::default(),
+            restart: self.semantics.restart(),
             max_model_len: self.max_model_len,
-        })
+        }
+    }
+
+    /// How the memory is counted.
+    fn memory_rule(&self) -> MemoryRule {
+        let margin = self.memory_margin;
+        match self.semantics {
+            Semantics::Engine => MemoryRule::Engine {
+                utilization: 1.0 - margin,
+                max_batched_tokens: match self.batching {
+                    Batching::VllmV1 { chunk_size } | Batching::Sarathi { chunk_size } => {
+                        chunk_size.max(self.batch_size_cap)
+                    }
+                    Batching::Vllm { max_tokens_in_batch }
+                    | Batching::Lightllm {
+                        max_tokens_in_batch, ..
+                    } => max_tokens_in_batch,
+                    // Whole prompts: the longest, as far as engines of this kind went.
+                    Batching::Orca | Batching::FasterTransformer => self.max_model_len.min(8_192),
+                },
+            },
+            Semantics::VidurMain => MemoryRule::VidurMain {
+                max_tokens: self.max_model_len,
+                margin,
+            },
+            Semantics::VidurCanary => MemoryRule::VidurCanary { margin },
+        }
     }
 
     /// What the types do not show.

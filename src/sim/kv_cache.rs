@@ -16,6 +16,13 @@ pub(super) struct Holding {
     pages: Vec<u32>,
 }
 
+impl Holding {
+    /// How many pages it has.
+    pub(super) fn pages(&self) -> u32 {
+        self.pages.len() as u32
+    }
+}
+
 /// A page, or a run of free blocks without content worth keeping.
 #[derive(Clone, Copy, Debug)]
 struct Node {

@@ -348,3 +348,6 @@ impl TokenSampler {
         mean
     }
 }
+
+#[cfg(test)]
+mod tests;

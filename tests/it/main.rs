@@ -7,6 +7,7 @@
 
 mod architecture;
 mod archive;
+mod cluster_sim;
 mod cmd;
 mod config;
 mod cost;

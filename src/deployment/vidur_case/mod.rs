@@ -105,11 +105,11 @@ pub fn replay(
     if engine.prefix_caching {
         let places = hashes::places(folder, traces, options.trace_file());
         match hashes::read(folder, &rows, &places)? {
-            Some((table, spans)) => {
-                prefixes = table;
-                for request in &mut requests {
-                    request.prefix = spans[rows.row_of(request.id)];
+            Some(trace) => {
+                for (place, request) in requests.iter_mut().enumerate() {
+                    request.prefix = trace.row(place).prefix;
                 }
+                prefixes = trace.prefixes().clone();
             }
             None => {
                 engine.prefix_caching = false;
@@ -135,6 +135,11 @@ pub fn replay(
         .map_err(|error| options.wrong(&error.to_string()))?;
     let limit = options.time_limit()?;
     let mut comparison = Comparison::new(&rows, limit < Time::MAX, case.num_iterations_total);
+    let (scaled, least) = options.deadlines()?;
+    for request in &mut requests {
+        let allowed = (scaled * f64::from(request.input_tokens)).max(least);
+        request.deadline = request.arrival + Time::from_seconds(allowed);
+    }
     let mut source = Recorded {
         requests: requests.into_iter(),
         next: None,

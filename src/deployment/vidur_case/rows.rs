@@ -24,8 +24,6 @@ pub(super) struct RequestRow {
     pub completed: u8,
     #[serde(default)]
     pub session_id: Option<u32>,
-    #[serde(default)]
-    pub block_hash_ids: Option<String>,
 }
 
 /// A recorded iteration on one stage.

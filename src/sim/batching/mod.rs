@@ -61,6 +61,12 @@ pub enum QueueOrder {
 impl State {
     /// Forms the next batch; it stays empty when nothing can be done.
     pub(super) fn plan(&mut self, batch: &mut Batch) {
+        let restarts = self.restarts;
+        self.plan_by_policy(batch);
+        self.preempted = self.restarts > restarts;
+    }
+
+    fn plan_by_policy(&mut self, batch: &mut Batch) {
         match self.config.batching {
             Batching::Vllm { max_tokens_in_batch } => vllm::plan(self, max_tokens_in_batch, batch),
             Batching::VllmV1 { chunk_size } => vllm_v1::plan(self, chunk_size, batch),
@@ -76,8 +82,11 @@ impl State {
 
     /// How many iterations a batch of decodes stays as it is, apart from what ends it in any case: an arrival, a
     /// completion, a lack of blocks. While it runs the queue cannot move, for what holds its head up, the cap, the budget
-    /// or the room, does not ease.
+    /// or the room, does not ease; but after a preemption it was not looked at.
     pub(super) fn unchanged(&self) -> u32 {
+        if self.preempted {
+            return 1;
+        }
         match self.config.batching {
             Batching::Lightllm {
                 max_waiting_iterations,
@@ -104,10 +113,17 @@ impl State {
         }
     }
 
-    /// Whether so many blocks more are free that decodes can go through `steps` iterations after the planned one, and one
-    /// is left: a policy may preempt when there is none.
+    /// Whether decodes can go through `steps` iterations after the planned one without any change but theirs. So many
+    /// blocks must be free, and one be left, for a policy may preempt when there is none; and nobody who waits for room may
+    /// find more of its prefix in the cache than before.
     pub(super) fn has_room(&self, batch: &Batch, steps: u32) -> bool {
         let Some(ahead) = self.ahead() else { return true };
+        if self.kv.keeps_prefixes()
+            && !self.queue.is_empty()
+            && batch.members.iter().any(|m| self.publishes(m.slot))
+        {
+            return false;
+        }
         let spare = match self.config.batching {
             Batching::VllmV1 { .. } => self.blocks_for(self.config.preallocate_tokens),
             _ => 0,

@@ -105,6 +105,8 @@ pub(in crate::sim) struct State {
     pub kv: KvCache,
     /// Preemptions so far.
     pub restarts: u64,
+    /// Whether the latest plan preempted a request.
+    pub preempted: bool,
     /// Prompt tokens found in the prefix cache so far.
     pub hits: u64,
     prefixes: Arc<PrefixTable>,
@@ -138,6 +140,7 @@ impl State {
             since_look: 0,
             kv: KvCache::new(config.blocks, pages),
             restarts: 0,
+            preempted: false,
             hits: 0,
             prefixes: Arc::clone(prefixes),
             scratch: Default::default(),
@@ -231,6 +234,12 @@ impl State {
                 full_pages(prefixes, &ticket.request, reaches),
             );
         }
+    }
+
+    /// Whether a request still has pages to publish.
+    pub(in crate::sim) fn publishes(&self, slot: u32) -> bool {
+        let ticket = &self.tickets[slot as usize];
+        ticket.holding.pages() < ticket.request.prefix.len
     }
 
     /// Tries to admit the head of the queue with what the prefix cache holds of it, and room for as many of the other

@@ -79,3 +79,72 @@ impl<S: Source> Source for Deadlines<S> {
         self.inner.completed(id, at);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{RequestLengths, Synthetic, SyntheticConfig};
+    use super::*;
+    use crate::workload::{Gaps, TokenDistribution};
+
+    fn requests(rule: DeadlineRule) -> Vec<Request> {
+        let config = SyntheticConfig {
+            lengths: RequestLengths::Separate {
+                input: TokenDistribution::Uniform { min: 1, max: 1000 },
+                output: TokenDistribution::Fixed { tokens: 3 },
+            },
+            arrivals: Gaps::Poisson,
+            rate: 3.0,
+            count: Some(50),
+        };
+        let inner: Box<dyn Source> = Box::new(Synthetic::new(&config, 4).unwrap());
+        let mut source = Deadlines::new(inner, rule).unwrap();
+        std::iter::from_fn(move || source.next()).collect()
+    }
+
+    #[test]
+    fn the_longer_allowance_counts() {
+        let rule = |normalized, min| DeadlineRule {
+            slo_prefill_e2e_time_normalized: normalized,
+            slo_prefill_e2e_time_min: min,
+        };
+        assert!(
+            requests(DeadlineRule::default())
+                .iter()
+                .all(|r| r.deadline == Time::MAX)
+        );
+        for r in requests(rule(Some(0.01), Some(2.0))) {
+            let allowed = (r.input_tokens * 10).max(2_000);
+            assert_eq!(
+                r.deadline,
+                r.arrival + Time::from_ns(u64::from(allowed) * 1_000_000)
+            );
+        }
+        for r in requests(rule(None, Some(2.0))) {
+            assert_eq!(r.deadline - r.arrival, Time::from_seconds(2.0));
+        }
+    }
+
+    #[test]
+    fn a_rule_without_sense_is_refused() {
+        let rule = DeadlineRule {
+            slo_prefill_e2e_time_normalized: Some(-1.0),
+            slo_prefill_e2e_time_min: None,
+        };
+        let inner: Box<dyn Source> = Box::new(Empty);
+        let error = Deadlines::new(inner, rule).err().unwrap().to_string();
+        assert!(
+            error.contains("`slo_prefill_e2e_time_normalized` is -1"),
+            "{error}"
+        );
+    }
+
+    struct Empty;
+    impl Source for Empty {
+        fn peek(&mut self) -> Option<Time> {
+            None
+        }
+        fn next(&mut self) -> Option<Request> {
+            None
+        }
+    }
+}

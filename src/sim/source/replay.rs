@@ -199,3 +199,128 @@ impl Source for Replay {
         request
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::TraceFormat;
+    use super::*;
+
+    fn trace() -> Arc<Trace> {
+        let text = "arrived_at,num_prefill_tokens,num_decode_tokens,session_id\n0,10,1,a\n1,20,2,b\n4,30,3,a\n6,40,4,c\n";
+        Arc::new(Trace::read(text.as_bytes(), TraceFormat::Csv, "t.csv").unwrap())
+    }
+
+    fn all(order: Order, pacing: &Pacing, count: Option<u64>, seed: u64) -> Vec<Request> {
+        let mut replay = Replay::new(trace(), order, pacing, count, seed).unwrap();
+        let requests: Vec<_> = std::iter::from_fn(|| {
+            let announced = replay.peek();
+            let request = replay.next();
+            assert_eq!(announced, request.map(|r| r.arrival));
+            request
+        })
+        .collect();
+        assert!(requests.is_sorted_by_key(|r| r.arrival));
+        assert!(requests.iter().enumerate().all(|(i, r)| r.id == i as u64));
+        requests
+    }
+
+    fn seconds(requests: &[Request]) -> Vec<f64> {
+        requests.iter().map(|r| r.arrival.as_seconds()).collect()
+    }
+
+    fn inputs(requests: &[Request]) -> Vec<u32> {
+        requests.iter().map(|r| r.input_tokens).collect()
+    }
+
+    const OWN: Pacing = Pacing::Recorded { time_scale: 1.0 };
+
+    #[test]
+    fn a_record_is_played_as_it_is() {
+        let requests = all(Order::Recorded, &OWN, None, 1);
+        assert_eq!(seconds(&requests), [0.0, 1.0, 4.0, 6.0]);
+        assert_eq!(inputs(&requests), [10, 20, 30, 40]);
+        assert_eq!(requests[2].session, Some(0));
+        assert_eq!(requests[2].output_tokens, 3);
+        let slow = Pacing::Recorded { time_scale: 2.5 };
+        assert_eq!(seconds(&all(Order::Recorded, &slow, Some(2), 1)), [0.0, 2.5]);
+        let fast = Pacing::recorded_at(&trace(), 2.0).unwrap();
+        assert_eq!(
+            seconds(&all(Order::Recorded, &fast, None, 1)),
+            [0.0, 0.25, 1.0, 1.5]
+        );
+    }
+
+    #[test]
+    fn asked_for_more_it_starts_again_and_says_so() {
+        let requests = all(Order::Recorded, &OWN, Some(6), 1);
+        assert_eq!(seconds(&requests), [0.0, 1.0, 4.0, 6.0, 8.0, 9.0]);
+        assert_eq!(inputs(&requests), [10, 20, 30, 40, 10, 20]);
+        let repeated = |count| {
+            let replay = Replay::new(trace(), Order::Recorded, &OWN, count, 1).unwrap();
+            replay.repeated()
+        };
+        assert_eq!((repeated(Some(6)), repeated(Some(3)), repeated(None)), (2, 0, 0));
+    }
+
+    #[test]
+    fn two_rates_are_the_same_arrivals_stretched() {
+        for gaps in [
+            Gaps::Poisson,
+            Gaps::ClippedPoisson,
+            Gaps::Gamma { cv: 2.0 },
+            Gaps::Constant,
+        ] {
+            let at = |rate| {
+                let pacing = Pacing::Gaps {
+                    gaps: gaps.clone(),
+                    rate,
+                };
+                all(Order::Shuffled, &pacing, Some(500), 8)
+            };
+            let (slow, fast) = (at(0.5), at(4.0));
+            assert_eq!(inputs(&slow), inputs(&fast));
+            for (s, f) in slow.iter().zip(&fast) {
+                assert!(s.arrival.as_ps().abs_diff(8 * f.arrival.as_ps()) <= 8);
+            }
+        }
+    }
+
+    #[test]
+    fn shuffled_takes_each_once_a_round_and_drawn_does_not() {
+        let mut firsts = std::collections::HashSet::new();
+        for seed in 0..50 {
+            let shuffled = inputs(&all(Order::Shuffled, &OWN, Some(8), seed));
+            assert_eq!(shuffled[..4], shuffled[4..]);
+            firsts.insert(shuffled[..4].to_vec());
+            let mut once = shuffled[..4].to_vec();
+            once.sort_unstable();
+            assert_eq!(once, [10, 20, 30, 40]);
+        }
+        assert!(firsts.len() > 12, "{}", firsts.len());
+        let drawn = inputs(&all(Order::Drawn, &OWN, Some(4_000), 1));
+        assert_ne!(drawn[..4], drawn[4..8]);
+        let tens = drawn.iter().filter(|i| **i == 10).count();
+        assert!(tens.abs_diff(1_000) < 120, "{tens}");
+    }
+
+    #[test]
+    fn what_cannot_be_played_is_refused() {
+        let text = "num_prefill_tokens,num_decode_tokens\n1,2\n";
+        let bare = Arc::new(Trace::read(text.as_bytes(), TraceFormat::Csv, "bare.csv").unwrap());
+        let error = Replay::new(Arc::clone(&bare), Order::Recorded, &OWN, None, 1).unwrap_err();
+        assert!(
+            error.to_string().contains("bare.csv records no arrivals"),
+            "{error}"
+        );
+        assert!(Pacing::recorded_at(&bare, 1.0).is_err());
+        for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let gaps = Gaps::Poisson;
+            let pacing = Pacing::Gaps { gaps, rate };
+            let error = Replay::new(Arc::clone(&bare), Order::Recorded, &pacing, None, 1).unwrap_err();
+            assert!(error.to_string().starts_with("`rate` is"), "{error}");
+        }
+        let empty = Arc::new(Trace::default());
+        let error = Replay::new(empty, Order::Recorded, &OWN, None, 1).unwrap_err();
+        assert!(matches!(error, SourceError::Empty { .. }));
+    }
+}

@@ -298,3 +298,6 @@ impl Source for Sessions {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

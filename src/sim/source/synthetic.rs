@@ -171,3 +171,143 @@ impl Source for Synthetic {
         request
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(yaml: &str) -> SyntheticConfig {
+        serde_saphyr::from_str(yaml).unwrap()
+    }
+
+    fn take(config: &SyntheticConfig, seed: u64, count: usize) -> Vec<Request> {
+        let mut source = Synthetic::new(config, seed).unwrap();
+        std::iter::from_fn(|| {
+            let announced = source.peek();
+            let request = source.next();
+            assert_eq!(announced, request.map(|r| r.arrival));
+            request
+        })
+        .take(count)
+        .collect()
+    }
+
+    const SEPARATE: &str = "
+lengths:
+  separate:
+    input: {distribution: lognormal, mean: 500, std: 800, max: 8000}
+    output: {distribution: uniform, min: 1, max: 99}
+rate: 2.0
+";
+
+    #[test]
+    fn requests_follow_their_distributions() {
+        let requests = take(&config(SEPARATE), 7, 40_000);
+        let mean = |of: &dyn Fn(&Request) -> u32| {
+            requests.iter().map(|r| f64::from(of(r))).sum::<f64>() / requests.len() as f64
+        };
+        assert!((mean(&|r| r.output_tokens) - 50.0).abs() < 0.6);
+        assert!((mean(&|r| r.input_tokens) - 490.0).abs() < 25.0);
+        let rate = requests.len() as f64 / requests.last().unwrap().arrival.as_seconds();
+        assert!((rate - 2.0).abs() < 0.04, "{rate}");
+        assert!(requests.is_sorted_by_key(|r| r.arrival));
+    }
+
+    #[test]
+    fn a_count_ends_it_and_another_rate_stretches_it() {
+        let slow = config(&format!("{SEPARATE}count: 300"));
+        let fast = SyntheticConfig {
+            rate: 16.0,
+            ..slow.clone()
+        };
+        let (slow, fast) = (take(&slow, 7, 1000), take(&fast, 7, 1000));
+        assert_eq!(slow.len(), 300);
+        for (s, f) in slow.iter().zip(&fast) {
+            assert_eq!(
+                (s.id, s.input_tokens, s.output_tokens),
+                (f.id, f.input_tokens, f.output_tokens)
+            );
+            assert!(s.arrival.as_ps().abs_diff(8 * f.arrival.as_ps()) <= 8);
+        }
+    }
+
+    #[test]
+    fn one_stream_does_not_shift_another() {
+        let long = take(&config(SEPARATE), 7, 100);
+        let short = take(&config(&SEPARATE.replace("lognormal", "gamma")), 7, 100);
+        for (l, s) in long.iter().zip(&short) {
+            assert_eq!((l.arrival, l.output_tokens), (s.arrival, s.output_tokens));
+        }
+    }
+
+    #[test]
+    fn a_total_is_split_in_proportion() {
+        let config = config(
+            "
+lengths:
+  total:
+    tokens: {distribution: zipf, theta: 0.6, min: 2, max: 4096}
+    prefill_to_decode_ratio: 20.0
+arrivals: {process: static}
+rate: 1
+count: 2000
+",
+        );
+        for r in take(&config, 3, 5000) {
+            let total = r.input_tokens + r.output_tokens;
+            assert!(total <= 4096 && r.input_tokens >= 1);
+            let share = (f64::from(total) / 21.0).ceil();
+            assert_eq!(r.output_tokens, (share as u32).clamp(1, total - 1));
+            assert_eq!(r.arrival, Time::ZERO);
+        }
+    }
+
+    #[test]
+    fn settings_without_sense_are_named() {
+        let base = config(SEPARATE);
+        let total = |min, prefill_to_decode_ratio| RequestLengths::Total {
+            tokens: TokenDistribution::Uniform { min, max: 9 },
+            prefill_to_decode_ratio,
+        };
+        let lengths = |lengths| SyntheticConfig {
+            lengths,
+            ..base.clone()
+        };
+        let fixed = |tokens| TokenDistribution::Fixed { tokens };
+        for (config, words) in [
+            (
+                SyntheticConfig {
+                    rate: f64::NAN,
+                    ..base.clone()
+                },
+                "`rate` is NaN",
+            ),
+            (
+                SyntheticConfig {
+                    arrivals: Gaps::Static,
+                    ..base.clone()
+                },
+                "`count` is not given",
+            ),
+            (
+                SyntheticConfig {
+                    arrivals: Gaps::Gamma { cv: -1.0 },
+                    ..base.clone()
+                },
+                "`cv` of the arrivals is -1",
+            ),
+            (lengths(total(1, 1.0)), "`tokens` is 1, but must be at least 2"),
+            (lengths(total(2, -1.0)), "`prefill_to_decode_ratio` is -1"),
+            (
+                lengths(RequestLengths::Separate {
+                    input: fixed(1),
+                    output: fixed(0),
+                }),
+                "`output`: `tokens` of the fixed lengths is 0",
+            ),
+        ] {
+            let error = Synthetic::new(&config, 1).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+}

@@ -99,8 +99,10 @@ fn push(
             rows.hashes(&[], 0)?;
         } else {
             let ids: Vec<HashId> = serde_json::from_slice(list).map_err(|e| {
+                let what = e.to_string();
+                let what = what.split(" at line ").next().unwrap_or_default();
                 (
-                    format!("`block_hash_ids` is no list of whole numbers ({e})"),
+                    format!("`block_hash_ids` is no list of whole numbers ({what})"),
                     "write it like \"[0, 1, 2]\"",
                 )
             })?;
