@@ -200,6 +200,69 @@ fn profiles_give_the_time_of_an_iteration_within_a_percent_and_a_half() {
     profiles_come_close(&golden().join("cases"), &golden().join("profiling"));
 }
 
+/// The tables of Llama-3-8B on an A100 by true lengths.
+fn exact() -> ProfileTables {
+    let case = case(&golden().join("cases/canary_a100_llama3-8b_vllmv1_512_conv_q5"));
+    profile_tables(&case, &golden().join("profiling"), Rounding::Exact).unwrap()
+}
+
+fn decode(batch: u32, kv: u32) -> BatchShape {
+    let mut shape = BatchShape::default();
+    (0..batch).for_each(|_| shape.add_decode(kv));
+    shape
+}
+
+#[test]
+fn real_profiles_rise_with_every_token() {
+    let model = exact();
+    let rises = |shapes: &mut dyn Iterator<Item = BatchShape>| {
+        let mut before = 0.0;
+        for shape in shapes {
+            let time = model.stage(&shape, true).total.as_seconds();
+            assert!(
+                time > 0.0 && time.is_finite() && time >= before,
+                "{shape:?}: {time} after {before}"
+            );
+            before = time;
+        }
+    };
+    let prefill = |kv: u32, chunk: u32| {
+        let mut shape = BatchShape::default();
+        shape.add_prefill(kv, chunk, true);
+        shape
+    };
+    for fixed in [1, 18, 100, 250, 1000, 5000] {
+        rises(&mut (1..40_000).step_by(37).map(|chunk| prefill(fixed, chunk)));
+        rises(&mut (0..20_000).step_by(37).map(|kv| prefill(kv, fixed)));
+        rises(&mut (1..400).map(|batch| decode(batch, fixed)));
+        rises(&mut (0..20_000).step_by(37).map(|kv| decode(fixed.min(400), kv)));
+    }
+}
+
+/// The head, the sampling and the CPU come to what Vidur leaves out, and no more.
+#[test]
+fn true_lengths_add_what_vidur_leaves_out() {
+    let case = case(&golden().join("cases/canary_a100_llama3-8b_vllmv1_512_conv_q5"));
+    let model = exact();
+    let sums = case
+        .iterations
+        .iter()
+        .fold([0.0; 3], |[vidur, all, cpu], (shape, last, time)| {
+            let stage = model.stage(shape, *last);
+            [
+                vidur + time,
+                all + stage.total.as_seconds(),
+                cpu + stage.overhead.as_seconds(),
+            ]
+        });
+    let (head, cpu) = ((sums[1] - sums[2]) / sums[0] - 1.0, sums[2] / sums[0]);
+    println!("head and embedding {head:.3}, CPU {cpu:.3}");
+    assert!(
+        head > 0.02 && head < 0.08 && cpu > 0.005 && cpu < 0.04,
+        "{head} {cpu}"
+    );
+}
+
 #[test]
 #[ignore = "needs MST_VIDUR_CASES and MST_VIDUR_PROFILES"]
 fn all_cases() {

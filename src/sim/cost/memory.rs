@@ -14,7 +14,7 @@ const GIB: f64 = (1_u64 << 30) as f64;
 pub enum MemoryRule {
     /// Vidur 2024-11: whole slots of the longest request; embedding and head left out.
     VidurMain {
-        /// Longest request, in tokens.
+        /// Longest request that the workload can have, in tokens: Vidur asks its length generator, not the model.
         max_tokens: u32,
         /// Share of the memory that is left free.
         margin: f64,

@@ -44,6 +44,7 @@ pub struct Roofline {
     /// All-reduces of all layers; sending on.
     reduce: Line,
     send: Line,
+    stages: f64,
 }
 
 impl Roofline {
@@ -77,6 +78,7 @@ impl Roofline {
                 per_token: 2.0 * layers * reduce.per_token,
             },
             send: Line::send(gpu, tp, pp, token_bytes),
+            stages: f64::from(pp),
         })
     }
 
@@ -85,13 +87,32 @@ impl Roofline {
         smooth_max(self.head_weights, self.head_token * f64::from(outputs))
     }
 
-    /// CPU time of an iteration, in ms.
-    pub(super) fn overhead_ms(&self, sequences: u32) -> f64 {
-        self.step + self.sequence * f64::from(sequences)
+    /// CPU time of an iteration, in ms; the last stage's.
+    pub(super) fn overhead_ms(&self, shape: &BatchShape, last: bool) -> f64 {
+        if last {
+            self.step + self.sequence * f64::from(shape.sequences)
+        } else {
+            0.0
+        }
     }
 
-    /// The whole iteration but the CPU's part, in ms.
-    pub(super) fn model_ms(&self, shape: &BatchShape, last: bool) -> f64 {
+    /// A stage, in ms.
+    pub(super) fn stage_ms(&self, shape: &BatchShape, last: bool) -> f64 {
+        self.model_ms(shape, last) + self.overhead_ms(shape, last)
+    }
+
+    /// All stages one after the other, in ms.
+    pub(super) fn whole_ms(&self, shape: &BatchShape) -> f64 {
+        let first = if self.stages > 1.0 {
+            self.stage_ms(shape, false)
+        } else {
+            0.0
+        };
+        (self.stages - 1.0) * first + self.stage_ms(shape, true)
+    }
+
+    /// A stage but the CPU's part, in ms.
+    fn model_ms(&self, shape: &BatchShape, last: bool) -> f64 {
         let (head_weights, head_token, send) = if last {
             (self.head_weights, self.head_token * f64::from(shape.outputs), 0.0)
         } else {
@@ -116,14 +137,9 @@ fn smooth_max(a: f64, b: f64) -> f64 {
 
 impl CostModel for Roofline {
     fn stage(&self, shape: &BatchShape, last: bool) -> StageTime {
-        let overhead = if last {
-            self.overhead_ms(shape.sequences)
-        } else {
-            0.0
-        };
         StageTime {
-            total: Time::from_us(1e3 * (self.model_ms(shape, last) + overhead)),
-            overhead: Time::from_us(1e3 * overhead),
+            total: Time::from_us(1e3 * self.stage_ms(shape, last)),
+            overhead: Time::from_us(1e3 * self.overhead_ms(shape, last)),
             extrapolated: false,
         }
     }

@@ -214,7 +214,7 @@ impl CostModel for ProfileTables {
         if !last {
             value = value.plus(self.send.at(shape.tokens));
         } else if self.rounding == Rounding::Exact {
-            overhead = self.roofline.overhead_ms(shape.sequences);
+            overhead = self.roofline.overhead_ms(shape, true);
             value.ms += self.roofline.head_ms(shape.outputs) + self.embedding.at(shape.tokens).ms + overhead;
         }
         StageTime {

@@ -37,43 +37,34 @@ impl Points {
         let at = x as u64;
         let below = self.0.range(..at).rev().take(NEIGHBOURS);
         let above = self.0.range(at..).take(NEIGHBOURS);
-        let (below, above) = (nearest_known(below), nearest_known(above));
-        let mean = |side: &[(f64, f64, f64)]| {
-            let weight: f64 = side.iter().map(|p| p.2).sum();
-            side.iter().map(|p| p.1 * p.2).sum::<f64>() / weight
-        };
-        match (below.is_empty(), above.is_empty()) {
-            (true, true) => 0.0,
-            (true, false) => mean(&above),
-            (false, true) => mean(&below),
-            (false, false) => {
-                let (mut sum, mut weight) = (0.0, 0.0);
-                for (x0, y0, w0) in &below {
-                    for (x1, y1, w1) in &above {
-                        sum += w0 * w1 * if x <= f64::midpoint(*x0, *x1) { y0 } else { y1 };
-                        weight += w0 * w1;
-                    }
-                }
-                sum / weight
+        let ((below, no_below), (above, no_above)) = (nearest_known(below), nearest_known(above));
+        let mut sum = 0.0;
+        for (x0, y0, w0) in &below {
+            sum += w0 * no_above * y0;
+            for (x1, y1, w1) in &above {
+                sum += w0 * w1 * if x <= f64::midpoint(*x0, *x1) { y0 } else { y1 };
             }
         }
+        sum += above.iter().map(|(_, y1, w1)| w1 * no_below * y1).sum::<f64>();
+        sum / (1.0 - no_below * no_above).max(f64::MIN_POSITIVE)
     }
 }
 
 /// Points on one side that matter to a forest: the chance that a tree knows none of so many is below a percent.
 const NEIGHBOURS: usize = 6;
 
-/// Place, value, and the probability that it is the nearest known.
-fn nearest_known<'a>(points: impl Iterator<Item = (&'a u64, &'a (f64, u32))>) -> Vec<(f64, f64, f64)> {
+/// Place, value, and the probability that it is the nearest known; and that none is known.
+fn nearest_known<'a>(points: impl Iterator<Item = (&'a u64, &'a (f64, u32))>) -> (Vec<(f64, f64, f64)>, f64) {
     let mut unknown = 1.0;
-    points
+    let known = points
         .map(|(at, (sum, n))| {
             let missing = (-f64::from(*n)).exp();
             let weight = unknown * (1.0 - missing);
             unknown *= missing;
             (*at as f64, sum / f64::from(*n), weight)
         })
-        .collect()
+        .collect();
+    (known, unknown)
 }
 
 /// A piecewise linear line. It holds at least one point where it is asked.
