@@ -217,6 +217,7 @@ impl Deployment {
             max_model_len: default_max_model_len(),
             cost: CostSource::default(),
             noise: 0.0,
+            semantics: Semantics::default(),
         }
     }
 
