@@ -9,10 +9,10 @@
 use super::grid::Cell;
 use super::probe::Limit;
 use super::traces::Loaded;
+use crate::sim::Source;
 use crate::sim::batching::Batching;
 use crate::sim::cluster::ClusterConfig;
 use crate::sim::cost::BatchShape;
-use crate::sim::Source;
 use crate::slo::{Bound, Joint, Metric, SloConfig};
 
 /// The limit of a cell for an objective, on seed 0.
@@ -25,24 +25,38 @@ pub(super) fn limit(cell: &Cell, slo: &SloConfig, config: &ClusterConfig, loaded
     };
     let mut requests = Vec::new();
     let mut seen = vec![false; loaded.prefixes.distinct as usize];
-    let per_hash = if config.engine.prefix_caching { loaded.prefixes.tokens_per_hash } else { 0 };
+    let per_hash = if config.engine.prefix_caching {
+        loaded.prefixes.tokens_per_hash
+    } else {
+        0
+    };
     let mut last = 0.0;
     while let Some(request) = source.next() {
         last = request.arrival.as_seconds();
-        let hashes = if per_hash > 0 { loaded.prefixes.of(request.prefix) } else { &[] };
+        let hashes = if per_hash > 0 {
+            loaded.prefixes.of(request.prefix)
+        } else {
+            &[]
+        };
         let shared = hashes.iter().take_while(|hash| seen[**hash as usize]).count() as u32;
         for hash in hashes {
             seen[*hash as usize] = true;
         }
         // At least the last token is computed.
-        let fresh = request.input_tokens.saturating_sub(shared.saturating_mul(per_hash)).max(1);
+        let fresh = request
+            .input_tokens
+            .saturating_sub(shared.saturating_mul(per_hash))
+            .max(1);
         requests.push(Need {
             prefill: f64::from(fresh),
             decode: f64::from(request.output_tokens - 1),
             output: f64::from(request.output_tokens),
         });
     }
-    let limits = slo.slos.iter().map(|bound| one(bound, slo.quantile, &requests, last, &cost, config));
+    let limits = slo
+        .slos
+        .iter()
+        .map(|bound| one(bound, slo.quantile, &requests, last, &cost, config));
     match (slo.slos.len(), slo.joint) {
         (1, _) | (_, Joint::And) => limits.reduce(tighter).unwrap_or(Limit::None),
         // Some requests may keep the one bound and others the other: no limit of one holds for all.
@@ -83,7 +97,9 @@ impl Cheapest {
         if config.noise > 0.0 || most > 1 << 16 {
             return None;
         }
-        let per_token = (1..=most).map(|tokens| time(tokens) / f64::from(tokens)).fold(f64::INFINITY, f64::min);
+        let per_token = (1..=most)
+            .map(|tokens| time(tokens) / f64::from(tokens))
+            .fold(f64::INFINITY, f64::min);
         let stages = f64::from(config.engine.pipeline_stages);
         let shortest = (1..=most).map(time).fold(f64::INFINITY, f64::min);
         Some(Self {
@@ -93,7 +109,14 @@ impl Cheapest {
     }
 }
 
-fn one(bound: &Bound, share: f64, requests: &[Need], last: f64, cost: &Cheapest, config: &ClusterConfig) -> Limit {
+fn one(
+    bound: &Bound,
+    share: f64,
+    requests: &[Need],
+    last: f64,
+    cost: &Cheapest,
+    config: &ClusterConfig,
+) -> Limit {
     // As many may fail as the quantile allows, one more for its interpolation.
     let must = ((requests.len() as f64 * share).floor() as usize).saturating_sub(1);
     let name = bound.metric.name();
@@ -147,6 +170,12 @@ fn tighter(a: Limit, b: Limit) -> Limit {
     match (&a, &b) {
         (Limit::Infeasible(_), _) | (_, Limit::None) => a,
         (_, Limit::Infeasible(_)) | (Limit::None, _) => b,
-        (Limit::Below(x, _), Limit::Below(y, _)) => if x <= y { a } else { b },
+        (Limit::Below(x, _), Limit::Below(y, _)) => {
+            if x <= y {
+                a
+            } else {
+                b
+            }
+        }
     }
 }

@@ -121,7 +121,10 @@ impl<'a> CellSearch<'a> {
         if (self.stopped)() {
             return Err(Halt::Stopped);
         }
-        let probed = self.evaluator.probe(self.cell, point, self.slos).map_err(Halt::Failed)?;
+        let probed = self
+            .evaluator
+            .probe(self.cell, point, self.slos)
+            .map_err(Halt::Failed)?;
         self.simulated += 1;
         let line = Line {
             digest: self.digest.clone(),
@@ -163,10 +166,17 @@ impl<'a> CellSearch<'a> {
     fn highest_rate(&mut self, slo: usize, seed: u64, guess: Option<f64>) -> Result<Found, Halt> {
         let replicas = self.cell.deployment.replicas;
         let at = |qps: f64| Point { replicas, qps, seed };
-        let known = self.known(slo, seed).map(|(point, pass)| (Rate::per_second(point.qps), pass)).collect();
+        let known = self
+            .known(slo, seed)
+            .map(|(point, pass)| (Rate::per_second(point.qps), pass))
+            .collect();
         let mut search = Bracketing::new(BracketingConfig {
             start: Rate::per_second(guess.unwrap_or(self.cell.search.qps).max(self.rules.min_qps)),
-            factor: if guess.is_some() { 1.0 + 2.0 * self.rules.granularity } else { 2.0 },
+            factor: if guess.is_some() {
+                1.0 + 2.0 * self.rules.granularity
+            } else {
+                2.0
+            },
             granularity: self.rules.granularity,
             lowest: Rate::per_second(self.rules.min_qps),
             bisections: self.rules.bisections,
@@ -218,7 +228,13 @@ impl<'a> CellSearch<'a> {
     /// Every rate is tried; the best is the highest that keeps the objective.
     fn given_rates(&mut self, slo: usize, seed: u64) -> Result<Found, Halt> {
         let replicas = self.cell.deployment.replicas;
-        let rates: Vec<f64> = self.cell.search.multipliers.iter().map(|m| m * self.cell.search.qps).collect();
+        let rates: Vec<f64> = self
+            .cell
+            .search
+            .multipliers
+            .iter()
+            .map(|m| m * self.cell.search.qps)
+            .collect();
         let (mut best, mut beyond): (Option<Point>, Option<Point>) = (None, None);
         for qps in rates {
             let point = Point { replicas, qps, seed };
@@ -261,7 +277,11 @@ fn digest(cell: &Cell, facts: &Facts) -> String {
 fn verdict(pass: bool) -> Verdict {
     Verdict {
         criterion: "slo".to_owned(),
-        ruling: if pass { Ruling::Sustainable } else { Ruling::Unsustainable },
+        ruling: if pass {
+            Ruling::Sustainable
+        } else {
+            Ruling::Unsustainable
+        },
         margin: None,
         bound: None,
         capacity_hint: None,

@@ -16,8 +16,24 @@ pub enum Value {
 
 /// The names that a condition may use.
 pub(super) const FIELDS: [&str; 18] = [
-    "model", "trace", "device", "network_device", "router", "top_k", "tolerance_factor", "queue", "scheduler",
-    "chunk_size", "tp", "pp", "batch_size", "num_replicas", "qps", "gpus", "search_for", "prefix_caching",
+    "model",
+    "trace",
+    "device",
+    "network_device",
+    "router",
+    "top_k",
+    "tolerance_factor",
+    "queue",
+    "scheduler",
+    "chunk_size",
+    "tp",
+    "pp",
+    "batch_size",
+    "num_replicas",
+    "qps",
+    "gpus",
+    "search_for",
+    "prefix_caching",
 ];
 
 /// Comparisons that must all hold: `tp == 4 and device != h100`, `batch_size > 128`, `router in [lop, lor]`.
@@ -52,7 +68,9 @@ impl Condition {
 
     /// Whether it holds. A field that a cell does not have, as `top_k` with most routers, makes it not hold.
     pub fn holds(&self, field: impl Fn(&str) -> Option<Value>) -> bool {
-        self.terms.iter().all(|term| field(term.field).is_some_and(|value| term.holds(&value)))
+        self.terms
+            .iter()
+            .all(|term| field(term.field).is_some_and(|value| term.holds(&value)))
     }
 }
 
@@ -72,13 +90,18 @@ impl Term {
             ">=" => first.is_some_and(std::cmp::Ordering::is_ge),
             "<" => first.is_some_and(std::cmp::Ordering::is_lt),
             ">" => first.is_some_and(std::cmp::Ordering::is_gt),
-            _ => self.values.iter().any(|other| order(other).is_some_and(std::cmp::Ordering::is_eq)),
+            _ => self
+                .values
+                .iter()
+                .any(|other| order(other).is_some_and(std::cmp::Ordering::is_eq)),
         }
     }
 }
 
 fn term(text: &str) -> Result<Term, String> {
-    let found = OPERATORS.iter().find_map(|op| text.split_once(op).map(|parts| (*op, parts)));
+    let found = OPERATORS
+        .iter()
+        .find_map(|op| text.split_once(op).map(|parts| (*op, parts)));
     let Some((operator, (name, rest))) = found else {
         return Err(format!(
             "`{}` is no condition; write for example `tp == 4`, `batch_size > 128` or `router in [lop, lor]`",
@@ -87,7 +110,12 @@ fn term(text: &str) -> Result<Term, String> {
     };
     let name = name.trim();
     let field = FIELDS.iter().find(|field| **field == name);
-    let field = field.ok_or_else(|| format!("`{name}` is not a field of a cell; known are {}", FIELDS.join(", ")))?;
+    let field = field.ok_or_else(|| {
+        format!(
+            "`{name}` is not a field of a cell; known are {}",
+            FIELDS.join(", ")
+        )
+    })?;
     let rest = rest.trim();
     let list = rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let values: Vec<Value> = match (operator, list) {
@@ -145,10 +173,22 @@ mod tests {
 
     #[test]
     fn conditions_compare_what_a_cell_has() {
-        for good in ["tp == 4", "tp>=4 and device == H100", "device in [a100, h100]", "tp != 2", "device != a100"] {
+        for good in [
+            "tp == 4",
+            "tp>=4 and device == H100",
+            "device in [a100, h100]",
+            "tp != 2",
+            "device != a100",
+        ] {
             assert!(holds(good), "{good}");
         }
-        for bad in ["tp < 4", "tp == 4 and device == a100", "top_k == 2", "device in [a100]", "tp == four"] {
+        for bad in [
+            "tp < 4",
+            "tp == 4 and device == a100",
+            "top_k == 2",
+            "device in [a100]",
+            "tp == four",
+        ] {
             assert!(!holds(bad), "{bad}");
         }
         for wrong in ["tp", "tq == 4", "tp ==", "device in a100"] {

@@ -130,16 +130,28 @@ pub fn explore(
         trouble: Mutex::new(None),
     };
     let mut best = Best::new();
-    for (level, name) in ["first of each group", "first of each family", "others"].iter().enumerate() {
-        let now: Vec<&Task<'_>> = tasks.iter().filter(|t| t.level == level && t.facts.is_ok()).collect();
+    for (level, name) in ["first of each group", "first of each family", "others"]
+        .iter()
+        .enumerate()
+    {
+        let now: Vec<&Task<'_>> = tasks
+            .iter()
+            .filter(|t| t.level == level && t.facts.is_ok())
+            .collect();
         explorer.stage(name, &now, |task| explorer.search(task, &best));
         explorer.raise(&mut best, &now);
     }
     if means.rules.seeds > 1 {
-        let now: Vec<&Task<'_>> = tasks.iter().filter(|task| explorer.contends(task, &best)).collect();
+        let now: Vec<&Task<'_>> = tasks
+            .iter()
+            .filter(|task| explorer.contends(task, &best))
+            .collect();
         explorer.stage("further seeds", &now, |task| explorer.seeds(task, &best));
     }
-    let trouble = explorer.trouble.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let trouble = explorer
+        .trouble
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
     if let Some(error) = trouble {
         return Err(error);
     }
@@ -238,12 +250,20 @@ impl<'a> Explorer<'a, '_> {
             match work(task) {
                 Ok(()) | Err(Halt::Stopped) => {}
                 Err(Halt::Failed(why)) => {
-                    for fate in task.lock().fates.iter_mut().filter(|fate| **fate == Fate::Unfinished) {
+                    for fate in task
+                        .lock()
+                        .fates
+                        .iter_mut()
+                        .filter(|fate| **fate == Fate::Unfinished)
+                    {
                         *fate = Fate::Refused(why.clone());
                     }
                 }
                 Err(Halt::Ledger(error)) => {
-                    self.trouble.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                    self.trouble
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .get_or_insert(error);
                 }
             }
             let mut state = task.lock();
@@ -287,10 +307,16 @@ impl<'a> Explorer<'a, '_> {
                     return Some(Fate::Infeasible(why));
                 }
                 let replicas = task.cell.deployment.replicas;
-                let most = task.per_gpu(Point { replicas, qps, seed: 0 });
+                let most = task.per_gpu(Point {
+                    replicas,
+                    qps,
+                    seed: 0,
+                });
                 let reached = *best.get(&(task.group, slo))?;
                 (most < reached).then(|| {
-                    Fate::Pruned(format!("at most {most:.4} QPS/GPU, below the {reached:.4} of another cell: {why}"))
+                    Fate::Pruned(format!(
+                        "at most {most:.4} QPS/GPU, below the {reached:.4} of another cell: {why}"
+                    ))
                 })
             }
             _ => None,
@@ -307,7 +333,10 @@ impl<'a> Explorer<'a, '_> {
                 && (a.tensor_parallel, a.pipeline_parallel) == (b.tensor_parallel, b.pipeline_parallel)
         };
         let before: Vec<&Task<'a>> = self.tasks.iter().filter(same).collect();
-        let nearest = before.iter().find(|t| t.family == task.family).or(before.first())?;
+        let nearest = before
+            .iter()
+            .find(|t| t.family == task.family)
+            .or(before.first())?;
         match &nearest.lock().fates[slo] {
             Fate::Searched(answer) => answer.found.best.map(|point| quantity(task.cell, point)),
             _ => None,
@@ -318,7 +347,13 @@ impl<'a> Explorer<'a, '_> {
     fn raise(&self, best: &mut Best, tasks: &[&Task<'a>]) {
         for task in tasks {
             for (slo, fate) in task.lock().fates.iter().enumerate() {
-                if let Fate::Searched(Answer { found: Found { best: Some(point), .. }, .. }) = fate {
+                if let Fate::Searched(Answer {
+                    found: Found {
+                        best: Some(point), ..
+                    },
+                    ..
+                }) = fate
+                {
                     let value = task.per_gpu(*point);
                     let most = best.entry((task.group, slo)).or_insert(value);
                     *most = most.max(value);
@@ -329,7 +364,16 @@ impl<'a> Explorer<'a, '_> {
 
     /// Whether an answer is near the best of its group.
     fn near(&self, task: &Task<'a>, slo: usize, fate: &Fate, best: &Best) -> bool {
-        let Fate::Searched(Answer { found: Found { best: Some(point), status, .. }, .. }) = fate else {
+        let Fate::Searched(Answer {
+            found:
+                Found {
+                    best: Some(point),
+                    status,
+                    ..
+                },
+            ..
+        }) = fate
+        else {
             return false;
         };
         let most = best.get(&(task.group, slo)).copied().unwrap_or(0.0);
@@ -340,13 +384,22 @@ impl<'a> Explorer<'a, '_> {
 
     fn contends(&self, task: &Task<'a>, best: &Best) -> bool {
         let state = task.lock();
-        state.fates.iter().enumerate().any(|(slo, fate)| self.near(task, slo, fate, best))
+        state
+            .fates
+            .iter()
+            .enumerate()
+            .any(|(slo, fate)| self.near(task, slo, fate, best))
     }
 
     /// The searches on further seeds, from the answer on seed 0.
     fn seeds(&self, task: &Task<'a>, best: &Best) -> Result<(), Halt> {
         let mut state = task.lock();
-        let State { search: Some(search), fates, .. } = &mut *state else {
+        let State {
+            search: Some(search),
+            fates,
+            ..
+        } = &mut *state
+        else {
             return Ok(());
         };
         for (slo, fate) in fates.iter_mut().enumerate() {
@@ -383,7 +436,9 @@ fn answer(search: &mut CellSearch<'_>, slo: &SloConfig, found: Found) -> Result<
         None => None,
     };
     Ok(Fate::Searched(Answer {
-        judgement: probed.as_ref().and_then(|p| p.judgements.get(&slo.key()).cloned()),
+        judgement: probed
+            .as_ref()
+            .and_then(|p| p.judgements.get(&slo.key()).cloned()),
         probed,
         by_seed: vec![found.best],
         found,
@@ -405,8 +460,14 @@ fn gather(tasks: Vec<Task<'_>>, grid: &Grid) -> Exploration {
         cells[task.place] = CellOutcome {
             facts: task.facts,
             fates: state.fates,
-            probes: state.search.map_or(Vec::new(), |search| search.asked().cloned().collect()),
+            probes: state
+                .search
+                .map_or(Vec::new(), |search| search.asked().cloned().collect()),
         };
     }
-    Exploration { cells, complete, simulated }
+    Exploration {
+        cells,
+        complete,
+        simulated,
+    }
 }

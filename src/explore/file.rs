@@ -218,15 +218,32 @@ impl GridFile {
             ("search_configs", self.search_configs.is_empty()),
         ] {
             if empty {
-                return Err((None, format!("{key}: the list is empty; write at least one entry")));
+                return Err((
+                    None,
+                    format!("{key}: the list is empty; write at least one entry"),
+                ));
             }
         }
-        distinct("slo_configs", self.slo_configs.iter().map(|e| (line(e), e.value.name.as_str())))?;
-        distinct("traces", self.traces.iter().map(|e| (line(e), e.value.name.as_str())))?;
-        distinct("request_queues", self.request_queues.iter().map(|e| (line(e), e.value.name.as_str())))?;
+        distinct(
+            "slo_configs",
+            self.slo_configs.iter().map(|e| (line(e), e.value.name.as_str())),
+        )?;
+        distinct(
+            "traces",
+            self.traces.iter().map(|e| (line(e), e.value.name.as_str())),
+        )?;
+        distinct(
+            "request_queues",
+            self.request_queues
+                .iter()
+                .map(|e| (line(e), e.value.name.as_str())),
+        )?;
         each(&self.clusters, ClusterEntry::check)?;
         each(&self.request_queues, QueueEntry::check)?;
-        each(&self.slo_configs, |slo| slo.check().map_err(|why| format!("slo_configs, {}: {why}", slo.name)))?;
+        each(&self.slo_configs, |slo| {
+            slo.check()
+                .map_err(|why| format!("slo_configs, {}: {why}", slo.name))
+        })?;
         each(&self.traces, TraceEntry::check)?;
         each(&self.search_configs, |search| search.check(self))
     }
@@ -254,7 +271,9 @@ impl QueueEntry {
                 "request_queues, {}: edf needs slo_prefill_e2e_time_normalized, seconds a prompt token, above 0",
                 self.name
             )),
-            (other, _) => Err(format!("provider: `{other}` is not known; known are fcfs and edf")),
+            (other, _) => Err(format!(
+                "provider: `{other}` is not known; known are fcfs and edf"
+            )),
         }
     }
 }
@@ -262,7 +281,10 @@ impl QueueEntry {
 impl TraceEntry {
     fn check(&self) -> Result<(), String> {
         if self.max_seq_len == 0 || self.num_requests == Some(0) {
-            return Err(format!("traces, {}: max_seq_len and num_requests must be at least 1", self.name));
+            return Err(format!(
+                "traces, {}: max_seq_len and num_requests must be at least 1",
+                self.name
+            ));
         }
         Ok(())
     }
@@ -274,11 +296,19 @@ impl SearchEntry {
         let models = || file.models.iter().map(|m| m.value.name.as_str());
         if !traces().any(|name| name == self.trace) {
             let known: Vec<&str> = traces().collect();
-            return Err(format!("trace: `{}` is not among traces; known are {}", self.trace, known.join(", ")));
+            return Err(format!(
+                "trace: `{}` is not among traces; known are {}",
+                self.trace,
+                known.join(", ")
+            ));
         }
         if !models().any(|name| name == self.model) {
             let known: Vec<&str> = models().collect();
-            return Err(format!("model: `{}` is not among models; known are {}", self.model, known.join(", ")));
+            return Err(format!(
+                "model: `{}` is not among models; known are {}",
+                self.model,
+                known.join(", ")
+            ));
         }
         if !(self.qps > 0.0 && self.qps.is_finite()) {
             return Err(format!("qps: {} is no rate; write a number above 0", self.qps));
@@ -301,7 +331,10 @@ impl SearchEntry {
     }
 }
 
-fn each<T>(entries: &[Spanned<T>], check: impl Fn(&T) -> Result<(), String>) -> Result<(), (Option<u64>, String)> {
+fn each<T>(
+    entries: &[Spanned<T>],
+    check: impl Fn(&T) -> Result<(), String>,
+) -> Result<(), (Option<u64>, String)> {
     for entry in entries {
         check(&entry.value).map_err(|why| (line(entry), why))?;
     }
@@ -315,7 +348,10 @@ fn distinct<'a>(
     let mut seen = std::collections::BTreeSet::new();
     for (line, name) in names {
         if !seen.insert(name) {
-            return Err((line, format!("{key}: the name `{name}` is there twice; results would not tell them apart")));
+            return Err((
+                line,
+                format!("{key}: the name `{name}` is there twice; results would not tell them apart"),
+            ));
         }
     }
     Ok(())
@@ -335,11 +371,17 @@ fn problem(error: &YamlError) -> String {
             .filter(|(_, closeness)| *closeness >= 0.6)
             .max_by(|a, b| a.1.total_cmp(&b.1));
         let hint = near.map_or(String::new(), |(known, _)| format!("did you mean {known}? "));
-        return format!("`{field}` is not known here; {hint}known are {}", expected.join(", "));
+        return format!(
+            "`{field}` is not known here; {hint}known are {}",
+            expected.join(", ")
+        );
     }
     let text = error.to_string();
     // The place stands in front of the message already.
-    let end = text.find("\n -->").or(text.find(" at line ")).unwrap_or(text.len());
+    let end = text
+        .find("\n -->")
+        .or(text.find(" at line "))
+        .unwrap_or(text.len());
     text[..end].trim().to_owned()
 }
 
@@ -350,7 +392,11 @@ fn fcfs() -> Vec<Spanned<QueueEntry>> {
         slo_prefill_e2e_time_normalized: None,
         slo_prefill_e2e_time_min: None,
     };
-    vec![Spanned::new(queue, serde_saphyr::Location::UNKNOWN, serde_saphyr::Location::UNKNOWN)]
+    vec![Spanned::new(
+        queue,
+        serde_saphyr::Location::UNKNOWN,
+        serde_saphyr::Location::UNKNOWN,
+    )]
 }
 
 fn one() -> Numbers<u32> {

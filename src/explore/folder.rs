@@ -128,7 +128,9 @@ fn is_kept(folder: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return false;
     };
-    entries.flatten().any(|entry| entry.path().join("config.json").is_file())
+    entries
+        .flatten()
+        .any(|entry| entry.path().join("config.json").is_file())
 }
 
 fn keep_one(folder: &Path, cell: &Cell, point: Point, evaluator: &dyn Evaluator) -> Result<(), String> {
@@ -137,7 +139,10 @@ fn keep_one(folder: &Path, cell: &Cell, point: Point, evaluator: &dyn Evaluator)
     let now = chrono::Utc::now();
     let name = now.format("%Y-%m-%d_%H-%M-%S-%6f").to_string();
     // Half a folder is never seen: config.json comes last, and the name after that.
-    let staged = tempfile::Builder::new().prefix(".tmp-").tempdir_in(folder).map_err(told)?;
+    let staged = tempfile::Builder::new()
+        .prefix(".tmp-")
+        .tempdir_in(folder)
+        .map_err(told)?;
     evaluator.keep(cell, point, staged.path())?;
     let readable: std::fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs_err::set_permissions(staged.path(), readable).map_err(told)?;
@@ -150,6 +155,10 @@ fn keep_one(folder: &Path, cell: &Cell, point: Point, evaluator: &dyn Evaluator)
         point.qps,
         point.seed
     );
-    let mut log = fs_err::OpenOptions::new().create(true).append(true).open(folder.join("output.log")).map_err(told)?;
+    let mut log = fs_err::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(folder.join("output.log"))
+        .map_err(told)?;
     log.write_all(line.as_bytes()).map_err(told)
 }

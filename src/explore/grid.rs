@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::condition::Value;
 use super::file::{
-    ClusterEntry, GridError, GridFile, ModelEntry, QueueEntry, RouterEntry, SchedulerEntry, SearchEntry, SearchFor,
-    TraceEntry, line,
+    ClusterEntry, GridError, GridFile, ModelEntry, QueueEntry, RouterEntry, SchedulerEntry, SearchEntry,
+    SearchFor, TraceEntry, line,
 };
 use crate::deployment::Deployment;
 use crate::sim::batching::{Batching, QueueOrder};
@@ -119,7 +119,10 @@ impl Cell {
             "num_replicas" => number(d.replicas),
             "gpus" => number(d.gpus()),
             "qps" => Some(Value::Number(self.search.qps)),
-            "search_for" => serde_json::to_value(self.search.search_for).ok()?.as_str().and_then(word),
+            "search_for" => serde_json::to_value(self.search.search_for)
+                .ok()?
+                .as_str()
+                .and_then(word),
             "prefix_caching" => word(if d.prefix_caching { "true" } else { "false" }),
             _ => None,
         }
@@ -212,7 +215,11 @@ impl Grid {
         }
         Ok(Self {
             cells: building.cells,
-            excluded: building.excluded.into_iter().map(|(reason, count)| Excluded { reason, count }).collect(),
+            excluded: building
+                .excluded
+                .into_iter()
+                .map(|(reason, count)| Excluded { reason, count })
+                .collect(),
             slos: file.slo_configs.iter().map(|slo| slo.value.clone()).collect(),
         })
     }
@@ -250,7 +257,10 @@ impl Building {
                     }
                     let key = cell.key().to_string();
                     if !self.seen.insert(key.clone()) {
-                        *self.excluded.entry("the same as another cell".to_owned()).or_insert(0) += 1;
+                        *self
+                            .excluded
+                            .entry("the same as another cell".to_owned())
+                            .or_insert(0) += 1;
                         continue;
                     }
                     cell.hash = self.free_hash(&key);
@@ -318,7 +328,10 @@ impl Combination<'_> {
                 search_for: search.search_for,
                 entry: self.number,
                 qps: search.qps,
-                multipliers: search.qps_multipliers.as_ref().map_or(Vec::new(), |m| m.0.clone()),
+                multipliers: search
+                    .qps_multipliers
+                    .as_ref()
+                    .map_or(Vec::new(), |m| m.0.clone()),
             },
         }
     }
@@ -365,7 +378,11 @@ fn routers_of(entry: &RouterEntry) -> Result<Vec<(String, RouterConfig)>, String
     match (&entry.top_k, &entry.tolerance_factor) {
         (None, None) => Ok(vec![read(None)?]),
         (Some(all), None) => all.0.iter().map(|&k| read(Some(("top_k", json!(k))))).collect(),
-        (None, Some(all)) => all.0.iter().map(|&f| read(Some(("tolerance_factor", json!(f))))).collect(),
+        (None, Some(all)) => all
+            .0
+            .iter()
+            .map(|&f| read(Some(("tolerance_factor", json!(f)))))
+            .collect(),
         (Some(_), Some(_)) => Err(format!(
             "global_schedulers, {}: no router has both top_k and tolerance_factor; remove one",
             entry.scheduler
@@ -382,10 +399,12 @@ fn schedulers_of(entry: &SchedulerEntry) -> Result<Vec<(String, Option<u32>)>, S
             "replica_schedulers, {name}: chunk_size is missing; write for example 512"
         )),
         ("vllm" | "orca" | "faster_transformer" | "lightllm", None) => Ok(vec![(name.to_owned(), None)]),
-        ("vllm" | "orca" | "faster_transformer" | "lightllm", Some(_)) => {
-            Err(format!("replica_schedulers, {name}: it has no chunk_size; remove it"))
-        }
-        _ => Err(format!("replica_schedulers: `{name}` is not known; known are {KNOWN}")),
+        ("vllm" | "orca" | "faster_transformer" | "lightllm", Some(_)) => Err(format!(
+            "replica_schedulers, {name}: it has no chunk_size; remove it"
+        )),
+        _ => Err(format!(
+            "replica_schedulers: `{name}` is not known; known are {KNOWN}"
+        )),
     }
 }
 

@@ -19,7 +19,9 @@ pub(super) fn write(
     prefixes: &Arc<PrefixTable>,
     folder: &Path,
 ) -> std::io::Result<()> {
-    let rows: Box<dyn Write> = Box::new(BufWriter::new(fs_err::File::create(folder.join("request_metrics.csv"))?));
+    let rows: Box<dyn Write> = Box::new(BufWriter::new(fs_err::File::create(
+        folder.join("request_metrics.csv"),
+    )?));
     let writers = Writers {
         requests: Some(RequestRows::new(rows)),
         trace: None,

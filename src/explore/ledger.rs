@@ -99,7 +99,9 @@ impl Ledger {
         if let Some(Ok(text)) = shared.map(std::fs::read) {
             // Others write to it meanwhile: what cannot be read is simply not known.
             let lines = text.split(|byte| *byte == b'\n');
-            lines.filter_map(|line| serde_json::from_slice(line).ok()).for_each(&mut add);
+            lines
+                .filter_map(|line| serde_json::from_slice(line).ok())
+                .for_each(&mut add);
         }
         let append = |path: &Path| {
             let file = OpenOptions::new().create(true).append(true).open(path);
@@ -116,7 +118,8 @@ impl Ledger {
     /// A stored probe that tells about all of these objectives.
     pub fn find(&self, digest: &str, point: Point, slos: &[SloConfig]) -> Option<&Probed> {
         let all = self.known.get(&(digest.to_owned(), point.key()))?;
-        all.iter().find(|probed| slos.iter().all(|slo| probed.judgements.contains_key(&slo.key())))
+        all.iter()
+            .find(|probed| slos.iter().all(|slo| probed.judgements.contains_key(&slo.key())))
     }
 
     /// Writes a probe; it is on disk when this returns.
@@ -128,7 +131,9 @@ impl Ledger {
             path: self.path.clone(),
             source,
         };
-        let mut text = serde_json::to_vec(line).map_err(io::Error::from).map_err(failed)?;
+        let mut text = serde_json::to_vec(line)
+            .map_err(io::Error::from)
+            .map_err(failed)?;
         text.push(b'\n');
         {
             let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -137,7 +142,10 @@ impl Ledger {
         }
         if let Some(shared) = &self.shared {
             // A cache: what is lost of it is simulated again.
-            let _ = shared.lock().unwrap_or_else(PoisonError::into_inner).write_all(&text);
+            let _ = shared
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .write_all(&text);
         }
         Ok(())
     }
@@ -145,7 +153,10 @@ impl Ledger {
 
 /// The lines of a file, and how many bytes of it are whole lines.
 fn read(text: &[u8]) -> Result<(Vec<Line>, usize), (usize, String)> {
-    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let whole = text
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |at| at + 1);
     let mut lines = Vec::new();
     for (number, line) in text[..whole].split(|byte| *byte == b'\n').enumerate() {
         if !line.is_empty() {
@@ -163,8 +174,16 @@ mod tests {
         Line {
             digest: "d".to_owned(),
             cell: "c".to_owned(),
-            point: Point { replicas: 1, qps, seed: 0 },
-            probed: Probed { requests: 7, kv_peak: 0.1 + 0.2, ..Probed::default() },
+            point: Point {
+                replicas: 1,
+                qps,
+                seed: 0,
+            },
+            probed: Probed {
+                requests: 7,
+                kv_peak: 0.1 + 0.2,
+                ..Probed::default()
+            },
         }
     }
 

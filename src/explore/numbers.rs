@@ -48,7 +48,10 @@ struct Range {
 impl Range {
     fn expand(&self) -> Result<Vec<f64>, String> {
         if !(self.from > 0.0 && self.to >= self.from && self.to.is_finite()) {
-            return Err(format!("from {} to {} is no range; write 0 < from <= to", self.from, self.to));
+            return Err(format!(
+                "from {} to {} is no range; write 0 < from <= to",
+                self.from, self.to
+            ));
         }
         let next: Box<dyn Fn(usize) -> f64> = match (self.step, self.factor) {
             (Some(step), None) if step > 0.0 => Box::new(move |i| self.from + step * i as f64),
@@ -77,7 +80,11 @@ impl<'de, T: Number> Visitor<'de> for Reading<T> {
     type Value = Numbers<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, a list of them, or a range as {{from: 1, to: 8, factor: 2}}", T::WHAT)
+        write!(
+            f,
+            "{}, a list of them, or a range as {{from: 1, to: 8, factor: 2}}",
+            T::WHAT
+        )
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<Self::Value, E> {
@@ -130,7 +137,15 @@ mod tests {
         assert_eq!(read("{from: 100, to: 350, step: 100}"), [100, 200, 300]);
         let read = |text: &str| serde_saphyr::from_str::<Numbers<f64>>(text).unwrap().0;
         assert_eq!(read("{from: 0.1, to: 0.3, step: 0.1}").len(), 3);
-        for bad in ["[]", "0", "-1", "1.5", "{from: 1, to: 4}", "{from: 4, to: 1, step: 1}", "{from: 1, to: 4, step: 0}"] {
+        for bad in [
+            "[]",
+            "0",
+            "-1",
+            "1.5",
+            "{from: 1, to: 4}",
+            "{from: 4, to: 1, step: 1}",
+            "{from: 1, to: 4, step: 0}",
+        ] {
             assert!(serde_saphyr::from_str::<Numbers<u32>>(bad).is_err(), "{bad}");
         }
     }

@@ -149,7 +149,9 @@ impl Outcome {
         for row in &self.rows {
             writer.serialize(row)?;
         }
-        writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))
+        writer
+            .into_inner()
+            .map_err(|error| csv::Error::from(error.into_error()))
     }
 }
 

@@ -88,7 +88,11 @@ pub fn spots(grid: &Grid, exploration: &Exploration) -> Vec<Spot> {
     }
     let mut all = Vec::new();
     for (_, mut spots) in panels {
-        spots.sort_by(|a, b| a.ttft_p99.total_cmp(&b.ttft_p99).then(b.qps_per_gpu.total_cmp(&a.qps_per_gpu)));
+        spots.sort_by(|a, b| {
+            a.ttft_p99
+                .total_cmp(&b.ttft_p99)
+                .then(b.qps_per_gpu.total_cmp(&a.qps_per_gpu))
+        });
         let mut most = 0.0;
         for spot in &mut spots {
             spot.on_front = spot.qps_per_gpu > most;
@@ -108,7 +112,9 @@ pub fn csv(spots: &[Spot]) -> Result<Vec<u8>, csv::Error> {
     for spot in spots {
         writer.serialize(spot)?;
     }
-    writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))
+    writer
+        .into_inner()
+        .map_err(|error| csv::Error::from(error.into_error()))
 }
 
 fn title(spot: &Spot) -> String {
@@ -142,13 +148,22 @@ type Area<'a> = plotters::drawing::DrawingArea<SVGBackend<'a>, plotters::coord::
 
 fn panel(area: &Area<'_>, spots: &[Spot], devices: &[&str]) -> Result<(), Box<dyn std::error::Error>> {
     let ends = |values: &mut dyn Iterator<Item = f64>| {
-        values.fold((f64::INFINITY, 0.0f64), |(low, high), v| (low.min(v), high.max(v)))
+        values.fold((f64::INFINITY, 0.0f64), |(low, high), v| {
+            (low.min(v), high.max(v))
+        })
     };
     let (low, high) = ends(&mut spots.iter().map(|s| s.ttft_p99.max(1e-6)));
     let (_, top) = ends(&mut spots.iter().map(|s| s.qps_per_gpu));
-    let legend: Vec<String> = devices.iter().zip(NAMES.iter().cycle()).map(|(d, c)| format!("{d} {c}")).collect();
+    let legend: Vec<String> = devices
+        .iter()
+        .zip(NAMES.iter().cycle())
+        .map(|(d, c)| format!("{d} {c}"))
+        .collect();
     let mut chart = ChartBuilder::on(area)
-        .caption(format!("{} ({})", title(&spots[0]), legend.join(", ")), ("Helvetica, Arial, sans-serif", 18))
+        .caption(
+            format!("{} ({})", title(&spots[0]), legend.join(", ")),
+            ("Helvetica, Arial, sans-serif", 18),
+        )
         .margin(12)
         .x_label_area_size(44)
         .y_label_area_size(60)
@@ -163,7 +178,10 @@ fn panel(area: &Area<'_>, spots: &[Spot], devices: &[&str]) -> Result<(), Box<dy
         let colour = COLOURS[devices.iter().position(|d| *d == spot.device).unwrap_or(0) % COLOURS.len()];
         Circle::new((spot.ttft_p99.max(1e-6), spot.qps_per_gpu), 3, colour.filled())
     }))?;
-    let front = spots.iter().filter(|spot| spot.on_front).map(|spot| (spot.ttft_p99.max(1e-6), spot.qps_per_gpu));
+    let front = spots
+        .iter()
+        .filter(|spot| spot.on_front)
+        .map(|spot| (spot.ttft_p99.max(1e-6), spot.qps_per_gpu));
     chart.draw_series(LineSeries::new(front, RGBColor(33, 37, 41).stroke_width(2)))?;
     Ok(())
 }

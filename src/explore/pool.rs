@@ -14,7 +14,9 @@ pub(super) fn run<T: Sync, R: Send>(threads: usize, tasks: &[T], task: impl Fn(&
                     let place = next.fetch_add(1, Ordering::Relaxed);
                     let Some(one) = tasks.get(place) else { return };
                     let result = task(one);
-                    done.lock().unwrap_or_else(PoisonError::into_inner).push((place, result));
+                    done.lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push((place, result));
                 }
             });
         }

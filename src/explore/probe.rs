@@ -27,7 +27,11 @@ impl Point {
 
     /// The folder's name, as the config explorer writes it.
     pub fn folder(self) -> String {
-        let seed = if self.seed == 0 { String::new() } else { format!("_s{}", self.seed) };
+        let seed = if self.seed == 0 {
+            String::new()
+        } else {
+            format!("_s{}", self.seed)
+        };
         format!("r{}_q{:?}{seed}", self.replicas, self.qps)
     }
 }

@@ -31,7 +31,9 @@ impl<'a> Simulated<'a> {
     fn build(&self, cell: &Cell, point: Point) -> Result<(BuiltCluster, &Loaded), String> {
         let mut deployment = cell.deployment.clone();
         deployment.replicas = point.replicas;
-        let built = deployment.cluster(self.library, point.seed).map_err(|e| e.to_string())?;
+        let built = deployment
+            .cluster(self.library, point.seed)
+            .map_err(|e| e.to_string())?;
         built.config.engine.check().map_err(|e| e.to_string())?;
         Ok((built, self.traces.of(cell)?))
     }
@@ -49,7 +51,13 @@ impl Evaluator for Simulated<'_> {
     fn facts(&self, cell: &Cell) -> Result<Facts, String> {
         let (built, loaded) = self.build(cell, Self::first(cell))?;
         let mut notes = loaded.notes(cell);
-        notes.extend(built.origin.notes.iter().map(|note| format!("{}: {note}", cell.model)));
+        notes.extend(
+            built
+                .origin
+                .notes
+                .iter()
+                .map(|note| format!("{}: {note}", cell.model)),
+        );
         Ok(Facts {
             requests: loaded.count(cell),
             cost: built.origin.label.to_owned(),
@@ -66,7 +74,9 @@ impl Evaluator for Simulated<'_> {
     fn probe(&self, cell: &Cell, point: Point, slos: &[SloConfig]) -> Result<Probed, String> {
         let (built, loaded) = self.build(cell, point)?;
         let requests = loaded.count(cell);
-        let source = loaded.source(cell, point.qps, point.seed).map_err(|e| e.to_string())?;
+        let source = loaded
+            .source(cell, point.qps, point.seed)
+            .map_err(|e| e.to_string())?;
         let lost = Rc::new(Flag::new(false));
         let mut source = UntilLost {
             inner: source,
@@ -78,7 +88,13 @@ impl Evaluator for Simulated<'_> {
             times: [const { Vec::new() }; 3],
             input_tokens: 0,
         };
-        let totals = cluster::simulate(&built.config, &mut source, &loaded.prefixes, Time::MAX, &mut watch);
+        let totals = cluster::simulate(
+            &built.config,
+            &mut source,
+            &loaded.prefixes,
+            Time::MAX,
+            &mut watch,
+        );
         let keys = slos.iter().map(SloConfig::key);
         if watch.lost.get() {
             return Ok(Probed {
@@ -120,7 +136,9 @@ impl Evaluator for Simulated<'_> {
 
     fn keep(&self, cell: &Cell, point: Point, folder: &Path) -> Result<(), String> {
         let (built, loaded) = self.build(cell, point)?;
-        let source = loaded.source(cell, point.qps, point.seed).map_err(|e| e.to_string())?;
+        let source = loaded
+            .source(cell, point.qps, point.seed)
+            .map_err(|e| e.to_string())?;
         keep::write(cell, point, &built, source, &loaded.prefixes, folder).map_err(|e| e.to_string())
     }
 }
@@ -160,7 +178,11 @@ impl Observer for Watch<'_> {
         }
         self.tally.add(record);
         self.input_tokens += u64::from(record.input_tokens);
-        for (times, value) in self.times.iter_mut().zip([record.ttft(), record.tpot(), record.e2e()]) {
+        for (times, value) in self
+            .times
+            .iter_mut()
+            .zip([record.ttft(), record.tpot(), record.e2e()])
+        {
             times.push(value);
         }
         self.lost.set(self.tally.is_lost());

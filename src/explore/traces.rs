@@ -79,7 +79,9 @@ impl Traces {
     /// That of a cell.
     pub(super) fn of(&self, cell: &Cell) -> Result<&Loaded, String> {
         let key = (cell.workload.file.clone(), cell.workload.max_seq_len);
-        self.0.get(&key).ok_or_else(|| format!("{} was not read", cell.workload.file.display()))
+        self.0
+            .get(&key)
+            .ok_or_else(|| format!("{} was not read", cell.workload.file.display()))
     }
 }
 
@@ -111,7 +113,11 @@ impl Loaded {
                 cell.trace, self.too_long, self.recorded, cell.workload.max_seq_len
             ));
         }
-        if let Some(asked) = cell.workload.num_requests.filter(|asked| *asked > self.trace.len() as u64) {
+        if let Some(asked) = cell
+            .workload
+            .num_requests
+            .filter(|asked| *asked > self.trace.len() as u64)
+        {
             notes.push(format!(
                 "{}: num_requests asks for {asked}, the trace has {}: all of them are used, once",
                 cell.trace,
@@ -128,7 +134,10 @@ fn load(cell: &Cell, folder: &Path) -> Result<Loaded, TracesError> {
     let beside = folder.join(file);
     let path = if beside.is_file() { &beside } else { file };
     let name = path.display().to_string();
-    let opened = |source| TracesError::Open { trace: trace(), source };
+    let opened = |source| TracesError::Open {
+        trace: trace(),
+        source,
+    };
     let digest = digest(path).map_err(|error| {
         opened(DeploymentError::File {
             path: path.clone(),
@@ -136,12 +145,20 @@ fn load(cell: &Cell, folder: &Path) -> Result<Loaded, TracesError> {
             problem: format!("the file cannot be read: {error}"),
         })
     })?;
-    let read = Trace::read(open(path).map_err(opened)?, TraceFormat::of_name(&name), &name)
-        .map_err(|source| TracesError::Content { trace: trace(), source })?;
+    let read =
+        Trace::read(open(path).map_err(opened)?, TraceFormat::of_name(&name), &name).map_err(|source| {
+            TracesError::Content {
+                trace: trace(),
+                source,
+            }
+        })?;
     let recorded = read.len();
     let fitted = read
         .fitted(cell.workload.max_seq_len, TooLong::Skip)
-        .map_err(|source| TracesError::Fit { trace: trace(), source })?;
+        .map_err(|source| TracesError::Fit {
+            trace: trace(),
+            source,
+        })?;
     Ok(Loaded {
         prefixes: Arc::new(fitted.trace.prefixes().clone()),
         trace: Arc::new(fitted.trace),

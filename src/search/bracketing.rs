@@ -48,7 +48,10 @@ pub struct Bracketing {
 impl Bracketing {
     /// A search that knows what its configuration says.
     pub fn new(config: BracketingConfig) -> Self {
-        let known = config.known.iter().map(|&(rate, holds)| (rate.rounded_per_second().to_bits(), holds));
+        let known = config
+            .known
+            .iter()
+            .map(|&(rate, holds)| (rate.rounded_per_second().to_bits(), holds));
         let mut search = Self {
             known: known.collect(),
             rate: config.start.rounded_per_second(),
@@ -66,9 +69,17 @@ impl Bracketing {
 
     /// The lowest rate that does not hold, and the highest below it that does.
     fn ends(&self) -> (Option<f64>, Option<f64>) {
-        let high = self.known.iter().find(|&(_, &holds)| !holds).map(|(&bits, _)| f64::from_bits(bits));
+        let high = self
+            .known
+            .iter()
+            .find(|&(_, &holds)| !holds)
+            .map(|(&bits, _)| f64::from_bits(bits));
         let below = |bits: u64| high.is_none_or(|high| f64::from_bits(bits) < high);
-        let low = self.known.iter().rev().find(|&(&bits, &holds)| holds && below(bits));
+        let low = self
+            .known
+            .iter()
+            .rev()
+            .find(|&(&bits, &holds)| holds && below(bits));
         (low.map(|(&bits, _)| f64::from_bits(bits)), high)
     }
 
@@ -179,7 +190,8 @@ impl Search for Bracketing {
         let holds = verdict.ruling == Ruling::Sustainable;
         self.held |= holds;
         self.failed |= !holds;
-        self.known.insert(probe.rate.rounded_per_second().to_bits(), holds);
+        self.known
+            .insert(probe.rate.rounded_per_second().to_bits(), holds);
         self.propose();
     }
 
@@ -255,7 +267,13 @@ mod tests {
     #[test]
     fn what_is_known_is_not_asked_again() {
         let known = vec![(Rate::per_second(5.0), true), (Rate::per_second(5.04), false)];
-        let (answer, rates) = drive(&mut Bracketing::new(BracketingConfig { known, ..config(4.0, 2.0) }), below(5.0));
+        let (answer, rates) = drive(
+            &mut Bracketing::new(BracketingConfig {
+                known,
+                ..config(4.0, 2.0)
+            }),
+            below(5.0),
+        );
         assert_eq!((answer.status, rates.len()), (Status::Bracketed, 0));
         assert_eq!(answer.rate, Some(Rate::per_second(5.0)));
     }
@@ -268,7 +286,10 @@ mod tests {
 
     #[test]
     fn the_limit_leaves_a_wider_bracket() {
-        let limited = BracketingConfig { bisections: 2, ..config(4.0, 2.0) };
+        let limited = BracketingConfig {
+            bisections: 2,
+            ..config(4.0, 2.0)
+        };
         let (answer, rates) = drive(&mut Bracketing::new(limited), below(5.0));
         assert_eq!((answer.status, rates.len()), (Status::Bracketed, 4));
         assert_eq!(answer.reason, "the limit of bisections was reached");

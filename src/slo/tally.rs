@@ -41,7 +41,10 @@ pub struct Tally<'a> {
 impl<'a> Tally<'a> {
     /// For a run of `total` requests.
     pub fn new(slos: &'a [SloConfig], total: usize) -> Self {
-        let mut metrics: Vec<Metric> = slos.iter().flat_map(|s| s.slos.iter().map(|b| b.metric)).collect();
+        let mut metrics: Vec<Metric> = slos
+            .iter()
+            .flat_map(|s| s.slos.iter().map(|b| b.metric))
+            .collect();
         metrics.sort_unstable();
         metrics.dedup();
         let place = |metric| metrics.iter().position(|m| *m == metric).unwrap_or(0);
@@ -131,7 +134,11 @@ impl<'a> Tally<'a> {
         let known = |value: f64| value.is_finite().then_some(value);
         let (pass, measured, margin) = if let ([bound], [at]) = (slo.slos.as_slice(), places) {
             let value = of(*at);
-            (value <= bound.value, known(value), known(1.0 - value / bound.value))
+            (
+                value <= bound.value,
+                known(value),
+                known(1.0 - value / bound.value),
+            )
         } else {
             let good = self.total - violations.min(self.total);
             let share = good as f64 / self.total.max(1) as f64;
@@ -194,7 +201,10 @@ mod tests {
     }
 
     fn slo(joint: Joint, quantile: f64, bounds: &[(Metric, f64)]) -> SloConfig {
-        let slos = bounds.iter().map(|&(metric, value)| Bound { metric, value }).collect();
+        let slos = bounds
+            .iter()
+            .map(|&(metric, value)| Bound { metric, value })
+            .collect();
         SloConfig {
             name: "s".to_owned(),
             joint,
@@ -223,19 +233,30 @@ mod tests {
         // Three of seven were not finished: the median is the fourth.
         assert_eq!(judged(at(4.0), 7, &records).measured, Some(4.0));
         let judgement = judged(at(4.0), 8, &records);
-        assert_eq!((judgement.pass, judgement.measured, judgement.margin), (false, None, None));
+        assert_eq!(
+            (judgement.pass, judgement.measured, judgement.margin),
+            (false, None, None)
+        );
     }
 
     #[test]
     fn several_bounds_are_joined_request_by_request() {
-        let records = [record(1.0, 0.2), record(3.0, 0.1), record(1.0, 0.1), record(3.0, 0.2)];
+        let records = [
+            record(1.0, 0.2),
+            record(3.0, 0.1),
+            record(1.0, 0.1),
+            record(3.0, 0.2),
+        ];
         let bounds = [(Metric::PrefillE2eTime, 2.0), (Metric::Tpot, 0.15)];
         let judgement = judged(slo(Joint::And, 0.25, &bounds), 4, &records);
         assert_eq!((judgement.pass, judgement.measured), (true, Some(0.25)));
         let judgement = judged(slo(Joint::Or, 0.8, &bounds), 4, &records);
         assert_eq!((judgement.pass, judgement.measured), (false, Some(0.75)));
         // One more request, unfinished, keeps none.
-        assert_eq!(judged(slo(Joint::Or, 0.6, &bounds), 5, &records).measured, Some(0.6));
+        assert_eq!(
+            judged(slo(Joint::Or, 0.6, &bounds), 5, &records).measured,
+            Some(0.6)
+        );
     }
 
     #[test]
@@ -245,7 +266,10 @@ mod tests {
         let judgement = judged(slo(Joint::And, 0.99, &bounds), 1, &records);
         assert_eq!(judgement.binding, Metric::Tpot);
         assert!((judgement.binding_ratio.unwrap() - 0.9).abs() < 1e-9);
-        assert_eq!(judged(slo(Joint::Or, 0.99, &bounds), 1, &records).binding, Metric::PrefillE2eTime);
+        assert_eq!(
+            judged(slo(Joint::Or, 0.99, &bounds), 1, &records).binding,
+            Metric::PrefillE2eTime
+        );
     }
 
     #[test]
@@ -253,8 +277,14 @@ mod tests {
         let good = slo(Joint::And, 0.99, &[(Metric::Tpot, 0.1)]);
         assert_eq!(good.check(), Ok(()));
         for bad in [
-            SloConfig { quantile: 99.0, ..good.clone() },
-            SloConfig { slos: Vec::new(), ..good.clone() },
+            SloConfig {
+                quantile: 99.0,
+                ..good.clone()
+            },
+            SloConfig {
+                slos: Vec::new(),
+                ..good.clone()
+            },
             slo(Joint::And, 0.5, &[(Metric::Tpot, -1.0)]),
             slo(Joint::And, 0.5, &[(Metric::Tpot, f64::NAN)]),
         ] {

@@ -27,7 +27,11 @@ use progress::Progress;
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The grid
-    #[arg(value_name = "CONFIG", required_unless_present = "config_path", conflicts_with = "config_path")]
+    #[arg(
+        value_name = "CONFIG",
+        required_unless_present = "config_path",
+        conflicts_with = "config_path"
+    )]
     config: Option<PathBuf>,
     /// The grid, as Vidur's explorer takes it
     #[arg(long, value_name = "FILE")]
@@ -128,11 +132,19 @@ run it again to go on.";
 pub(crate) fn run(args: Args) -> Outcome {
     let began = Instant::now();
     let interrupt = Interrupt::listen()?;
-    let path = args.config.as_ref().or(args.config_path.as_ref()).ok_or_else(|| anyhow!("no CONFIG"))?;
+    let path = args
+        .config
+        .as_ref()
+        .or(args.config_path.as_ref())
+        .ok_or_else(|| anyhow!("no CONFIG"))?;
     let file = GridFile::read(path).map_err(Failure::input)?;
     let grid = Grid::new(&file, path).map_err(Failure::input)?;
     if grid.cells.is_empty() {
-        return Err(Failure::input(anyhow!("{}: no cell of the grid is left; {}", path.display(), left_out(&grid))));
+        return Err(Failure::input(anyhow!(
+            "{}: no cell of the grid is left; {}",
+            path.display(),
+            left_out(&grid)
+        )));
     }
     let beside = path.parent().unwrap_or(std::path::Path::new("."));
     let traces = Traces::read(&grid, beside).map_err(Failure::input)?;
@@ -150,10 +162,17 @@ pub(crate) fn run(args: Args) -> Outcome {
     })?;
     write_json(&own.join("args.json"), &args.told(path))?;
     write_json(&own.join("config.json"), &file)?;
-    let others = if args.part.is_none() { folder::part_ledgers(output)? } else { Vec::new() };
-    let ledger = Ledger::open(&own.join(folder::CELLS), &others, shared.as_deref()).map_err(Failure::input)?;
+    let others = if args.part.is_none() {
+        folder::part_ledgers(output)?
+    } else {
+        Vec::new()
+    };
+    let ledger =
+        Ledger::open(&own.join(folder::CELLS), &others, shared.as_deref()).map_err(Failure::input)?;
 
-    let limit = args.time_limit.map(|minutes| Duration::from_secs_f64(60.0 * minutes));
+    let limit = args
+        .time_limit
+        .map(|minutes| Duration::from_secs_f64(60.0 * minutes));
     let is_over = || limit.is_some_and(|limit| began.elapsed() >= limit);
     let stopped = || interrupt.is_set() || is_over() || lease.is_lost();
     let rules = args.search.rules();
@@ -175,17 +194,31 @@ pub(crate) fn run(args: Args) -> Outcome {
     let outcome = crate::explore::Outcome::of(&grid, &exploration);
     if args.part.is_none() {
         let keep = args.keep_runs.into();
-        folder::keep_runs(output, keep, &grid, &exploration, &evaluator, plan.threads, &stopped)
-            .map_err(|why| anyhow!(why))?;
+        folder::keep_runs(
+            output,
+            keep,
+            &grid,
+            &exploration,
+            &evaluator,
+            plan.threads,
+            &stopped,
+        )
+        .map_err(|why| anyhow!(why))?;
         folder::write_outcome(output, &outcome, &grid, &exploration)?;
         told::print(&outcome, output, args.format)?;
     }
-    eprintln!("{} probes simulated in {:.1} s", exploration.simulated, began.elapsed().as_secs_f64());
+    eprintln!(
+        "{} probes simulated in {:.1} s",
+        exploration.simulated,
+        began.elapsed().as_secs_f64()
+    );
     if interrupt.is_set() {
         return Ok(interrupt.exit());
     }
     if !exploration.complete {
-        eprintln!("note: the time limit left searches without an answer; run the same command again to go on");
+        eprintln!(
+            "note: the time limit left searches without an answer; run the same command again to go on"
+        );
         return Ok(Exit::Undecided);
     }
     let found = args.part.is_some() || outcome.rows.iter().any(|row| row.qps.is_some());
@@ -193,7 +226,11 @@ pub(crate) fn run(args: Args) -> Outcome {
 }
 
 fn left_out(grid: &Grid) -> String {
-    let reasons: Vec<String> = grid.excluded.iter().map(|e| format!("{} left out: {}", e.count, e.reason)).collect();
+    let reasons: Vec<String> = grid
+        .excluded
+        .iter()
+        .map(|e| format!("{} left out: {}", e.count, e.reason))
+        .collect();
     reasons.join("; ")
 }
 
@@ -214,13 +251,19 @@ impl Args {
     fn prepare(&self) -> std::io::Result<(PathBuf, Option<PathBuf>)> {
         let own = match self.part {
             None => self.output_dir.clone(),
-            Some((i, n)) => self.output_dir.join(folder::PARTS).join(format!("{}-of-{n}", i + 1)),
+            Some((i, n)) => self
+                .output_dir
+                .join(folder::PARTS)
+                .join(format!("{}-of-{n}", i + 1)),
         };
         fs_err::create_dir_all(&own)?;
         if let Some(cache) = &self.cache_dir {
             fs_err::create_dir_all(cache)?;
         }
-        Ok((own, self.cache_dir.as_ref().map(|cache| cache.join("probes.jsonl"))))
+        Ok((
+            own,
+            self.cache_dir.as_ref().map(|cache| cache.join("probes.jsonl")),
+        ))
     }
 
     /// What `args.json` holds.
@@ -267,7 +310,9 @@ fn positive(text: &str) -> Result<f64, String> {
 
 /// `3/8`: the third of eight.
 fn part(text: &str) -> Result<(usize, usize), String> {
-    let numbers: Option<(usize, usize)> = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+    let numbers: Option<(usize, usize)> = text
+        .split_once('/')
+        .and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
     match numbers {
         Some((i, n)) if 1 <= i && i <= n => Ok((i - 1, n)),
         _ => Err("write for example 3/8: the third of eight".to_owned()),

@@ -30,7 +30,10 @@ impl Progress {
     pub(super) fn new(grid: &Grid) -> Self {
         eprintln!("{} cells, {} objectives each", grid.cells.len(), grid.slos.len());
         for excluded in &grid.excluded {
-            eprintln!("note: {} combinations left out: {}", excluded.count, excluded.reason);
+            eprintln!(
+                "note: {} combinations left out: {}",
+                excluded.count, excluded.reason
+            );
         }
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}, {eta} left");
         let bar = std::io::stderr().is_terminal().then(|| {
@@ -87,7 +90,10 @@ impl Watcher for Progress {
             bar.inc(1);
         } else if state.last.elapsed() >= PAUSE {
             state.last = Instant::now();
-            let left = state.began.elapsed().mul_f64((state.cells - state.done) as f64 / state.done as f64);
+            let left = state
+                .began
+                .elapsed()
+                .mul_f64((state.cells - state.done) as f64 / state.done as f64);
             eprintln!(
                 "{}: {} of {} cells, {} probes; about {} left in this stage",
                 state.stage,

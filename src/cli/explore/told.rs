@@ -20,8 +20,14 @@ pub(super) fn print(outcome: &Outcome, output: &Path, format: Format) -> anyhow:
         writeln!(out, "note: {note}")?;
     }
     for (status, what) in [
-        ("pruned", "searches left out, for a bound shows that they cannot be the best (reasons in outcome.csv)"),
-        ("refused", "searches refused, for their cell cannot be simulated (reasons in outcome.csv)"),
+        (
+            "pruned",
+            "searches left out, for a bound shows that they cannot be the best (reasons in outcome.csv)",
+        ),
+        (
+            "refused",
+            "searches refused, for their cell cannot be simulated (reasons in outcome.csv)",
+        ),
         ("unfinished", "searches not finished"),
     ] {
         let count = outcome.rows.iter().filter(|row| row.status == status).count();
@@ -29,15 +35,30 @@ pub(super) fn print(outcome: &Outcome, output: &Path, format: Format) -> anyhow:
             writeln!(out, "{count} {what}")?;
         }
     }
-    writeln!(out, "{} rows in {}", outcome.rows.len(), output.join("outcome.csv").display())?;
+    writeln!(
+        out,
+        "{} rows in {}",
+        outcome.rows.len(),
+        output.join("outcome.csv").display()
+    )?;
     Ok(())
 }
 
 fn table(rows: &[Row]) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header([
-        "model", "trace", "objective", "found", "over seeds", "QPS/GPU", "binding", "best configuration",
-    ]);
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header([
+            "model",
+            "trace",
+            "objective",
+            "found",
+            "over seeds",
+            "QPS/GPU",
+            "binding",
+            "best configuration",
+        ]);
     for row in rows {
         table.add_row([
             row.model.clone(),
@@ -45,7 +66,9 @@ fn table(rows: &[Row]) -> String {
             row.slo.clone(),
             found(row),
             match (row.min, row.max) {
-                (Some(min), Some(max)) if row.seeds > 1 => format!("{} - {} ({})", short(min), short(max), row.seeds),
+                (Some(min), Some(max)) if row.seeds > 1 => {
+                    format!("{} - {} ({})", short(min), short(max), row.seeds)
+                }
                 _ => "-".to_owned(),
             },
             row.qps_per_gpu.map_or("-".to_owned(), short),
@@ -56,7 +79,11 @@ fn table(rows: &[Row]) -> String {
             },
             format!(
                 "{}, {}, {}, {}, tp{} pp{} batch {} [{}]",
-                if row.network_device.is_empty() { &row.device } else { &row.network_device },
+                if row.network_device.is_empty() {
+                    &row.device
+                } else {
+                    &row.network_device
+                },
                 row.router,
                 row.queue,
                 row.scheduler,
@@ -69,7 +96,11 @@ fn table(rows: &[Row]) -> String {
     }
     for (place, column) in table.column_iter_mut().enumerate() {
         let right = (3..6).contains(&place);
-        column.set_cell_alignment(if right { CellAlignment::Right } else { CellAlignment::Left });
+        column.set_cell_alignment(if right {
+            CellAlignment::Right
+        } else {
+            CellAlignment::Left
+        });
         column.set_padding((0, 2));
     }
     table.trim_fmt()
@@ -78,7 +109,11 @@ fn table(rows: &[Row]) -> String {
 fn found(row: &Row) -> String {
     match (row.qps, row.replicas) {
         (Some(qps), Some(replicas)) => {
-            let sign = if row.status == "lower-bound-only" { ">= " } else { "" };
+            let sign = if row.status == "lower-bound-only" {
+                ">= "
+            } else {
+                ""
+            };
             format!("{sign}{} QPS on {replicas}", short(qps))
         }
         _ => row.status.to_owned(),
