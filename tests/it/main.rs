@@ -12,6 +12,7 @@ mod cmd;
 mod config;
 mod cost;
 mod criteria;
+mod explore;
 mod external;
 mod native;
 mod report;
