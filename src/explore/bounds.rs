@@ -148,8 +148,8 @@ fn one(
     };
     let mut work: Vec<f64> = requests.iter().map(tokens).collect();
     work.sort_unstable_by(f64::total_cmp);
-    let least: f64 = work[..must].iter().sum();
-    let time = least * cost.per_token / f64::from(config.replicas);
+    let fewest: f64 = work[..must].iter().sum();
+    let time = fewest * cost.per_token / f64::from(config.replicas);
     if time <= bound.value {
         return Limit::None;
     }
@@ -157,7 +157,7 @@ fn one(
     Limit::Below(
         qps,
         format!(
-            "{name}: {least:.0} tokens at {:.3} us each take {time:.1} s on {} replicas, which at more than {qps:.4} \
+            "{name}: {fewest:.0} tokens at {:.3} us each take {time:.1} s on {} replicas, which at more than {qps:.4} \
              QPS is later than {} s after the last arrival",
             1e6 * cost.per_token,
             config.replicas,

@@ -111,12 +111,6 @@ impl KvCache {
     #[inline]
     pub(super) fn take(&mut self, holding: &mut Holding, blocks: u32) {
         self.take_unnamed(blocks);
-        self.name(holding, blocks);
-    }
-
-    /// Says whose blocks are that were taken for somebody.
-    #[inline]
-    pub(super) fn name(&mut self, holding: &mut Holding, blocks: u32) {
         holding.blocks += blocks;
     }
 

@@ -276,8 +276,7 @@ impl State {
                 group.late -= u32::from(member.wants < group.clock as i64);
             } else if member.wants <= latest {
                 let times = ((latest - member.wants) / i64::from(period) + 1) as u32;
-                self.kv
-                    .name(&mut self.tickets[slot as usize].holding, times * unit);
+                self.tickets[slot as usize].holding.blocks += times * unit;
                 live.room += times * unit * self.config.block_tokens;
             }
         }
