@@ -18,5 +18,6 @@ mod report;
 mod run;
 mod search;
 mod serve;
+mod simulate;
 mod slurm;
 mod support;
