@@ -19,5 +19,6 @@ mod report;
 mod run;
 mod search;
 mod serve;
+mod simulate;
 mod slurm;
 mod support;

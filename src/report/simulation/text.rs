@@ -90,8 +90,8 @@ fn quantiles(summary: &Summary) -> String {
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    // Without padding at the ends of lines, so that output can be compared.
-    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    // Without padding around, so that output can be compared.
+    let lines: Vec<String> = table.lines().map(|line| line.trim().to_owned()).collect();
     lines.join("\n") + "\n"
 }
 

@@ -32,7 +32,7 @@ impl Timeline {
 
     /// Adds a value that held from `start` to `end`: its time integral, in seconds.
     pub fn hold(&mut self, start: Time, end: Time, value: f64) {
-        if end <= start || value == 0.0 {
+        if end <= start {
             return;
         }
         let last = self.bin(end.as_ps() - 1);
