@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use mst::deployment::{Library, Places};
+use mst::explore::{Evaluator, Grid, GridFile, Limit, Simulated, Traces};
 use serde_json::Value;
 
 use crate::support;
@@ -243,6 +245,32 @@ fn what_is_pruned_is_no_better_when_it_is_searched() {
         }
     }
     assert!(seen > 0, "nothing was pruned");
+
+    // And no answer is above its bound, whether that was used or not.
+    let path = ground.path("grid.yml");
+    let grid = Grid::new(&GridFile::read(&path).unwrap(), &path).unwrap();
+    let library = Library::open(Places::default()).unwrap();
+    let traces = Traces::read(&grid, path.parent().unwrap()).unwrap();
+    let simulated = Simulated::new(&library, &traces);
+    let pairs = grid
+        .cells
+        .iter()
+        .flat_map(|cell| grid.slos.iter().map(move |slo| (cell, slo)));
+    let mut bounded = 0;
+    for ((cell, slo), row) in pairs.zip(rows(&all)) {
+        match simulated.limit(cell, slo) {
+            Limit::Below(qps, _) => {
+                bounded += 1;
+                assert!(
+                    row["qps"].as_f64().is_none_or(|found| found <= qps),
+                    "{qps}: {row}"
+                );
+            }
+            Limit::Infeasible(_) => assert!(row["qps"].is_null(), "{row}"),
+            Limit::None => {}
+        }
+    }
+    assert!(bounded > 20, "{bounded} bounds");
 }
 
 #[test]
