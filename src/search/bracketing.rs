@@ -112,7 +112,7 @@ impl Bracketing {
                     return self.finish("the limit of bisections was reached");
                 }
                 let step = self.beside().filter(|next| low < *next && *next < high);
-                step.unwrap_or_else(|| round(f64::midpoint(low, high)))
+                step.unwrap_or_else(|| round(middle(low, high)))
             }
             (Some(low), None) if start > low => start,
             (Some(low), None) => {
@@ -159,6 +159,16 @@ impl Bracketing {
             reason: reason.to_owned(),
             termination_code: String::new(),
         });
+    }
+}
+
+/// The middle of a bracket; of a wide one, as other searches may leave it, the geometric one, so that ten bisections are
+/// enough for 1 % of any.
+fn middle(low: f64, high: f64) -> f64 {
+    if high > 2.0 * low {
+        (low * high).sqrt()
+    } else {
+        f64::midpoint(low, high)
     }
 }
 
@@ -293,6 +303,19 @@ mod tests {
         let (answer, rates) = drive(&mut Bracketing::new(limited), below(5.0));
         assert_eq!((answer.status, rates.len()), (Status::Bracketed, 4));
         assert_eq!(answer.reason, "the limit of bisections was reached");
+    }
+
+    #[test]
+    fn ten_bisections_are_enough_for_a_wide_bracket() {
+        for capacity in [0.11, 1.0, 7.0, 99.0] {
+            let known = vec![(Rate::per_second(0.1), true), (Rate::per_second(100.0), false)];
+            let wide = BracketingConfig {
+                known,
+                ..config(100.0, 2.0)
+            };
+            let (answer, _) = drive(&mut Bracketing::new(wide), below(capacity));
+            assert_eq!(answer.reason, "the bracket is narrow enough", "{capacity}");
+        }
     }
 
     proptest! {
