@@ -39,6 +39,8 @@ pub struct Bracketing {
     factor: f64,
     steps_up: u32,
     bisections: u32,
+    /// Whether the rate that is proposed is the middle of a bracket.
+    bisecting: bool,
     /// Whether a rate was tried here that holds, and one that does not.
     held: bool,
     failed: bool,
@@ -58,6 +60,7 @@ impl Bracketing {
             factor: config.factor.clamp(1.001, MOST_FACTOR),
             steps_up: 0,
             bisections: 0,
+            bisecting: false,
             held: false,
             failed: false,
             done: None,
@@ -102,6 +105,7 @@ impl Bracketing {
     fn propose(&mut self) {
         let lowest = self.config.lowest.rounded_per_second();
         let start = self.config.start.rounded_per_second();
+        self.bisecting = false;
         let next = match self.ends() {
             (None, None) => return,
             (Some(low), Some(high)) => {
@@ -111,8 +115,13 @@ impl Bracketing {
                 if self.bisections >= self.config.bisections {
                     return self.finish("the limit of bisections was reached");
                 }
-                let step = self.beside().filter(|next| low < *next && *next < high);
-                step.unwrap_or_else(|| round(middle(low, high)))
+                match self.beside().filter(|next| low < *next && *next < high) {
+                    Some(next) => next,
+                    None => {
+                        self.bisecting = true;
+                        round(middle(low, high))
+                    }
+                }
             }
             (Some(low), None) if start > low => start,
             (Some(low), None) => {
@@ -195,8 +204,7 @@ impl Search for Bracketing {
         if self.done.is_some() {
             return;
         }
-        let (low, high) = self.ends();
-        self.bisections += u32::from(low.is_some() && high.is_some());
+        self.bisections += u32::from(self.bisecting);
         let holds = verdict.ruling == Ruling::Sustainable;
         self.held |= holds;
         self.failed |= !holds;
