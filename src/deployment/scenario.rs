@@ -98,7 +98,8 @@ impl ScenarioFile {
         };
         DeploymentError::File {
             path: self.path.clone(),
-            line: yaml::line_of(&self.text, key),
+            // A key that is missing is missing in one of the two parts.
+            line: yaml::line_of(&self.text, key).or_else(|| yaml::line_of(&self.text, "workload")),
             problem: error.to_string(),
         }
     }

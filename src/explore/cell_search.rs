@@ -1,4 +1,8 @@
 //! The searches of one cell, an objective after the other. Every probe is judged by all of them, and none is made twice.
+//!
+//! The loop is not [`capacity::find`](crate::capacity::find): that runs trials which leave a folder and a measurement each,
+//! for one criterion, while here a probe is a line that many objectives share. The search rule is of the same kind,
+//! [`Bracketing`].
 
 use std::collections::BTreeMap;
 
@@ -267,6 +271,8 @@ fn digest(cell: &Cell, facts: &Facts) -> String {
         serde_json::json!(deployment).to_string(),
         serde_json::json!(cell.workload.deadline).to_string(),
         format!("{} {}", cell.workload.max_seq_len, facts.requests),
+        // Given rates are always simulated to their end.
+        (cell.search.search_for == SearchFor::Isoqps).to_string(),
         facts.content.clone(),
     ] {
         hasher.update(part.as_bytes()).update(&[0]);

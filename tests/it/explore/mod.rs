@@ -289,23 +289,42 @@ fn replicas_and_given_rates_are_searched() {
     ));
     ground.run("out", &["--keep-runs", "none", "--seeds", "2"]);
     let outcome = ground.outcome("out");
-    for row in rows(&outcome) {
-        let found = if row["search_for"] == "isoqps" {
-            "qps"
-        } else {
-            "replicas"
-        };
-        assert!(
-            row[found].as_f64().unwrap() > 0.0 && row["status"] == "bracketed",
+    let (given, searched): (Vec<_>, Vec<_>) = rows(&outcome)
+        .into_iter()
+        .partition(|row| row["search_for"] == "isoqps");
+    // Three routers, two batch policies, two objectives.
+    assert_eq!((given.len(), searched.len()), (12 * 8, 12));
+    for row in searched {
+        assert_eq!(row["status"], "bracketed");
+        assert_eq!(
+            row["beyond"].as_f64().unwrap() + 1.0,
+            row["replicas"].as_f64().unwrap(),
             "{row}"
         );
-        if found == "replicas" {
-            assert_eq!(
-                row["beyond"].as_f64().unwrap() + 1.0,
-                row["replicas"].as_f64().unwrap(),
-                "{row}"
-            );
-        }
+    }
+    for row in given {
+        assert_eq!(
+            row["status"] == "holds",
+            row["margin"].as_f64().unwrap() >= 0.0,
+            "{row}"
+        );
+        assert!(row["ttft_p99"].as_f64().unwrap() > 0.0, "{row}");
     }
     assert_eq!(outcome["excluded"][0]["reason"], "skip: batch_size == 4");
+}
+
+#[test]
+fn jobs_are_an_array_and_one_that_gathers() {
+    let ground = Ground::new(GRID);
+    let out = ground.run(
+        "out",
+        &["--submit", "3", "--dry-run", "--seeds", "2", "--no-prune"],
+    );
+    assert!(out.contains("#SBATCH --array=1-3\n"), "{out}");
+    assert!(out.contains("--part \"$SLURM_ARRAY_TASK_ID/3\"\n"), "{out}");
+    assert_eq!(out.matches("--seeds=2").count(), 2, "{out}");
+    assert!(
+        out.contains("--no-prune") && !ground.path("out").exists(),
+        "{out}"
+    );
 }
