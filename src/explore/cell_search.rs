@@ -110,6 +110,9 @@ impl<'a> CellSearch<'a> {
     }
 
     /// The result of a probe; from the ledger where it is known.
+    ///
+    /// # Errors
+    /// When it had to stop.
     pub fn ask(&mut self, point: Point) -> Result<&Probed, Halt> {
         if !self.asked.contains_key(&point.key()) {
             let probed = match self.ledger.find(&self.digest, point, self.slos) {

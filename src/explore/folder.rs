@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::explorer::{CellOutcome, Exploration, Fate};
+use super::explorer::{CellOutcome, Exploration};
 use super::file::SearchFor;
 use super::grid::{Cell, Grid};
 use super::outcome::Outcome;
@@ -106,10 +106,7 @@ pub fn keep_runs(
             KeepRuns::Best => outcome
                 .fates
                 .iter()
-                .filter_map(|fate| match fate {
-                    Fate::Searched(answer) => answer.found.best,
-                    _ => None,
-                })
+                .filter_map(|fate| fate.answer()?.found.best)
                 .collect(),
         };
         points.sort_by_key(|point| point.key());

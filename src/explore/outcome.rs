@@ -285,12 +285,12 @@ fn given(cell: &Cell, slo: &SloConfig, probes: &[(Point, Probed)]) -> Vec<Row> {
             let mut row = row(
                 cell,
                 &slo.name,
-                &Fate::Searched(Answer {
+                &Fate::Searched(Box::new(Answer {
                     by_seed: vec![Some(*point)],
                     judgement: judgement.cloned(),
                     probed: Some(probed.clone()),
                     found,
-                }),
+                })),
             );
             row.status = if holds { "holds" } else { "fails" };
             row
