@@ -11,11 +11,13 @@
 //! | [`search`] | which rate to try next (pure) |
 //! | [`criterion`] | from a measurement to a verdict (pure) |
 //! | [`sim`] | a virtual-time replica (pure) |
+//! | [`slo`] | service-level objectives over the requests of a run (pure) |
 //! | [`runner`] | who carries a trial out |
 //! | [`capacity`] | the one loop that joins search, runner and criterion |
 //! | [`loadgen`], [`executor`], [`endpoint`], [`store`] | load generators, processes, HTTP, the results folder |
 //! | [`report`] | events and how they are shown |
 //! | [`deployment`] | simulated clusters as users describe them: catalogs, profiles, cost models |
+//! | [`explore`] | a grid of deployments, each searched for what it can bear |
 //! | [`settings`] | `.env` and flags to validated values with provenance |
 //! | [`cluster`] | how a run is laid out on a Slurm cluster |
 //! | [`server`] | a model server that belongs to the run |
@@ -32,6 +34,7 @@ pub mod criterion;
 pub mod deployment;
 pub mod endpoint;
 pub mod executor;
+pub mod explore;
 pub mod loadgen;
 pub mod report;
 pub mod runner;
@@ -39,6 +42,7 @@ pub mod search;
 pub mod server;
 pub mod settings;
 pub mod sim;
+pub mod slo;
 pub mod stats;
 pub mod store;
 pub mod trial;

@@ -40,6 +40,11 @@ impl Rate {
         Self(round_significant(self.0, 4))
     }
 
+    /// Requests per second, rounded to four significant digits.
+    pub fn rounded_per_second(self) -> f64 {
+        round_significant(self.as_per_second(), 4)
+    }
+
     /// How many requests this rate sends in `seconds`; at least one.
     pub fn count_in(self, seconds: f64) -> usize {
         (self.as_per_second() * seconds).round().max(1.0) as usize

@@ -8,6 +8,7 @@ mod config;
 mod drive;
 mod evaluate;
 pub mod exit;
+mod explore;
 mod halt;
 mod host;
 mod interrupt;
@@ -75,6 +76,7 @@ enum Verb {
     Host(host::Args),
     Trial(trial::Args),
     Serve(serve::Args),
+    Explore(explore::Args),
     Process(process::Args),
     Evaluate(evaluate::Args),
     Report(report::Args),
@@ -110,6 +112,7 @@ pub fn main() -> ExitCode {
         Verb::Host(args) => host::run(args),
         Verb::Trial(args) => trial::run(args),
         Verb::Serve(args) => serve::run(args),
+        Verb::Explore(args) => explore::run(args),
         Verb::Process(args) => process::run(args),
         Verb::Evaluate(args) => evaluate::run(args),
         Verb::Report(args) => report::run(args),

@@ -1,5 +1,6 @@
 //! Which rate to try next. Pure: a search reads no clock and does no I/O, so it can be replayed and resumed.
 
+mod bracketing;
 mod left;
 mod legacy;
 mod stages;
@@ -7,6 +8,7 @@ mod stop;
 #[cfg(test)]
 mod testing;
 
+pub use bracketing::{Bracketing, BracketingConfig};
 pub use left::Left;
 pub use legacy::StagesLegacy;
 pub use stages::{Stages, StagesConfig};

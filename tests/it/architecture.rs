@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 /// Rooms, lowest first. A room may import those before it.
-const ORDER: [&str; 19] = [
+const ORDER: [&str; 21] = [
     "units",
     "stats",
     "workload",
     "trial",
     "sim",
+    "slo",
     "criterion",
     "search",
     "loadgen",
@@ -21,6 +22,7 @@ const ORDER: [&str; 19] = [
     "runner",
     "capacity",
     "deployment",
+    "explore",
     "settings",
     "cluster",
     "server",
@@ -29,13 +31,14 @@ const ORDER: [&str; 19] = [
 /// Rooms of one level, which may import one another.
 const PEERS: [&str; 4] = ["loadgen", "executor", "endpoint", "store"];
 /// Rooms and files that do no input or output and read no clock.
-const PURE: [&str; 7] = [
+const PURE: [&str; 8] = [
     "units",
     "stats",
     "trial",
     "criterion",
     "search",
     "sim",
+    "slo",
     "workload",
 ];
 /// The exceptions among these: prompts read files.
