@@ -90,8 +90,7 @@ impl ScenarioFile {
                 kind: "model", ..
             }) => "model",
             DeploymentError::Catalog(crate::sim::catalog::CatalogError::Unknown { .. }) => "device",
-            DeploymentError::DoesNotFit(_) => "deployment",
-            DeploymentError::Engine(_) => "deployment",
+            DeploymentError::DoesNotFit(_) | DeploymentError::Engine(_) => "deployment",
             DeploymentError::NoProfile { .. } => "cost",
             DeploymentError::Source(_) => "workload",
             _ => return error,

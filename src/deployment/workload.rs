@@ -83,11 +83,11 @@ impl Workload {
                     ));
                 }
             }
-            let prefixes = Arc::new(fitted.trace.prefixes().clone());
+            let prefixes = Arc::clone(fitted.trace.prefixes());
             (Kind::Trace(Arc::new(fitted.trace)), prefixes)
         } else if let Some(sessions) = &self.sessions {
             let plan = SessionPlan::new(sessions, seed)?;
-            let prefixes = Arc::new(plan.prefixes().clone());
+            let prefixes = Arc::clone(plan.prefixes());
             (Kind::Sessions(Arc::new(plan)), prefixes)
         } else if let Some(lengths) = &self.lengths {
             (Kind::Lengths(lengths.clone()), Arc::default())

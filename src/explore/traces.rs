@@ -161,7 +161,7 @@ fn load(cell: &Cell, folder: &Path) -> Result<Loaded, TracesError> {
             source,
         })?;
     Ok(Loaded {
-        prefixes: Arc::new(fitted.trace.prefixes().clone()),
+        prefixes: Arc::clone(fitted.trace.prefixes()),
         trace: Arc::new(fitted.trace),
         digest,
         recorded,

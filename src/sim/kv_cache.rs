@@ -110,8 +110,14 @@ impl KvCache {
     /// Gives `blocks` more to a request.
     #[inline]
     pub(super) fn take(&mut self, holding: &mut Holding, blocks: u32) {
-        debug_assert!(blocks <= self.free, "the KV cache is over-committed");
+        self.take_unnamed(blocks);
         holding.blocks += blocks;
+    }
+
+    /// Takes `blocks` for requests to be named later.
+    #[inline]
+    pub(super) fn take_unnamed(&mut self, blocks: u32) {
+        debug_assert!(blocks <= self.free, "the KV cache is over-committed");
         self.free -= blocks;
         if let Some(prefixes) = &mut self.prefixes {
             prefixes.take(blocks);

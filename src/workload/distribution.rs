@@ -147,6 +147,9 @@ enum Law {
 
 impl TokenDistribution {
     /// Checks it and makes it ready to draw from.
+    ///
+    /// # Errors
+    /// If a field is out of its range.
     pub fn sampler(&self) -> Result<TokenSampler, DistributionError> {
         let (name, min, max) = match *self {
             Self::Fixed { tokens } => ("fixed", tokens, tokens),

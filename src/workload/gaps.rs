@@ -126,6 +126,9 @@ impl Gaps {
     }
 
     /// The gaps of a seed, at unit rate, from its stream `arrivals`.
+    ///
+    /// # Errors
+    /// If a field is out of its range.
     pub fn stream(&self, seed: u64) -> Result<GapStream, GapsError> {
         self.check()?;
         let law = match self {

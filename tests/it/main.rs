@@ -22,3 +22,4 @@ mod serve;
 mod simulate;
 mod slurm;
 mod support;
+mod traces;

@@ -100,21 +100,18 @@ pub fn replay(
     let rows = Rows::read(folder)?;
     let mut notes = Vec::new();
     let mut engine = options.engine(rows.longest())?;
-    let mut prefixes = PrefixTable::default();
+    let mut prefixes = Arc::<PrefixTable>::default();
     let mut requests = rows.requests();
     if engine.prefix_caching {
         let places = hashes::places(folder, traces, options.trace_file());
-        match hashes::read(folder, &rows, &places)? {
-            Some(trace) => {
-                for (place, request) in requests.iter_mut().enumerate() {
-                    request.prefix = trace.row(place).prefix;
-                }
-                prefixes = trace.prefixes().clone();
+        if let Some(trace) = hashes::read(folder, &rows, &places)? {
+            for (place, request) in requests.iter_mut().enumerate() {
+                request.prefix = trace.row(place).prefix;
             }
-            None => {
-                engine.prefix_caching = false;
-                notes.push(hashes::missing(options.trace_file()));
-            }
+            prefixes = Arc::clone(trace.prefixes());
+        } else {
+            engine.prefix_caching = false;
+            notes.push(hashes::missing(options.trace_file()));
         }
     }
     let replicas = options.replicas()?;
@@ -144,7 +141,7 @@ pub fn replay(
         requests: requests.into_iter(),
         next: None,
     };
-    let totals = simulate(&config, &mut source, &Arc::new(prefixes), limit, &mut comparison);
+    let totals = simulate(&config, &mut source, &prefixes, limit, &mut comparison);
     Ok(comparison.report(&case, &totals, config.replay.is_some(), notes))
 }
 

@@ -4,6 +4,7 @@
 //! knows neither time nor cost.
 
 mod faster_transformer;
+mod group;
 mod lightllm;
 mod orca;
 mod sarathi;

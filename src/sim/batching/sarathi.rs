@@ -6,7 +6,11 @@ use super::state::{Batch, State};
 pub(super) fn plan(state: &mut State, chunk_size: u32, batch: &mut Batch) {
     let room = state.micro_batch();
     let [mut prefills, mut skipped] = std::mem::take(&mut state.scratch);
-    state.schedule_decodes(batch, room, &mut prefills);
+    if state.schedule_group(batch, room) {
+        prefills.append(&mut state.running);
+    } else {
+        state.schedule_decodes(batch, room, &mut prefills);
+    }
     for slot in prefills.drain(..) {
         match chunk(state, slot, chunk_size, batch) {
             0 => skipped.push(slot),
@@ -24,7 +28,7 @@ pub(super) fn plan(state: &mut State, chunk_size: u32, batch: &mut Batch) {
         let blocks = state.blocks_for(state.live[slot as usize].prefill);
         let tokens = chunk(state, slot, chunk_size, batch);
         if state.admitted == state.config.batch_size_cap
-            || batch.members.len() == room
+            || batch.len() == room
             || state.kv.free() < blocks + state.watermark
             || tokens == 0
         {

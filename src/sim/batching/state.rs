@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::group::Group;
 use super::{Batching, QueueOrder};
 use crate::sim::cluster::{EngineConfig, RestartRule};
 use crate::sim::cost::BatchShape;
@@ -67,12 +68,21 @@ pub(in crate::sim) struct Member {
 /// The requests of one iteration.
 #[derive(Clone, Debug, Default)]
 pub(in crate::sim) struct Batch {
-    /// Who takes part.
+    /// Decodes of the group, all of which take part.
+    pub grouped: u32,
+    /// Who else takes part.
     pub members: Vec<Member>,
     /// What they come to.
     pub shape: BatchShape,
     /// `faster_transformer`: all that began together, those that have ended among them.
     pub cohort: Vec<u32>,
+}
+
+impl Batch {
+    /// Requests in it.
+    pub(in crate::sim) fn len(&self) -> usize {
+        self.members.len() + self.grouped as usize
+    }
 }
 
 /// The requests of a replica.
@@ -93,6 +103,10 @@ pub(in crate::sim) struct State {
     pub queue: WaitQueue,
     /// Admitted requests that no batch holds at the moment (`vllm_v1`: all admitted), in the order of the policy.
     pub running: Vec<u32>,
+    /// How many of them the latest batch left out; they come first.
+    pub left_out: usize,
+    /// Decodes that go on together, and are not among `running`.
+    pub group: Group,
     /// Whether `running` may not be in the order of arrival.
     pub disordered: bool,
     /// `faster_transformer`: batches under way.
@@ -115,7 +129,7 @@ pub(in crate::sim) struct State {
 }
 
 impl State {
-    pub(in crate::sim) fn new(config: &EngineConfig, prefixes: &Arc<PrefixTable>) -> Self {
+    pub(in crate::sim) fn new(config: &EngineConfig, prefixes: &Arc<PrefixTable>, stepwise: bool) -> Self {
         let caching = config.prefix_caching
             && prefixes.tokens_per_hash > 0
             && matches!(config.batching, Batching::VllmV1 { .. });
@@ -134,6 +148,8 @@ impl State {
                 WaitQueue::Line(std::collections::VecDeque::new())
             },
             running: Vec::new(),
+            left_out: 0,
+            group: Group::new(config, stepwise),
             disordered: false,
             fixed: std::collections::VecDeque::new(),
             admitted: 0,
@@ -314,6 +330,12 @@ impl State {
         batch.members.push(Member { slot, tokens });
     }
 
+    /// Forgets an admitted request that has ended.
+    pub(in crate::sim) fn leave(&mut self, slot: u32) {
+        self.forget(slot);
+        self.admitted -= 1;
+    }
+
     /// Forgets a request that has ended or is refused.
     pub(in crate::sim) fn forget(&mut self, slot: u32) {
         self.kv.release(&mut self.tickets[slot as usize].holding);
@@ -340,7 +362,7 @@ impl State {
     ) {
         let mut running = std::mem::take(&mut self.running);
         let (mut next, mut end) = (0, running.len());
-        'requests: while next < end && batch.members.len() < room {
+        'requests: while next < end && batch.len() < room {
             let slot = running[next];
             next += 1;
             let live = self.live[slot as usize];

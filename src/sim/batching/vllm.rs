@@ -14,7 +14,7 @@ pub(super) fn plan(state: &mut State, max_tokens_in_batch: u32, batch: &mut Batc
         if state.kv.free() < blocks + state.watermark
             || padded > u64::from(max_tokens_in_batch)
             || state.admitted == state.config.batch_size_cap
-            || batch.members.len() == room
+            || batch.len() == room
         {
             break;
         }
@@ -22,7 +22,7 @@ pub(super) fn plan(state: &mut State, max_tokens_in_batch: u32, batch: &mut Batc
         let slot = state.admit(blocks);
         state.enlist(batch, slot, prompt);
     }
-    if batch.members.is_empty() {
+    if batch.members.is_empty() && !state.schedule_group(batch, room) {
         state.sort_running();
         state.schedule_decodes(batch, room, &mut Vec::new());
     }

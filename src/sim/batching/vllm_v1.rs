@@ -11,6 +11,7 @@ pub(super) fn plan(state: &mut State, budget: u32, batch: &mut Batch) {
 
 /// Whether a request was preempted.
 fn schedule_running(state: &mut State, budget: u32, batch: &mut Batch) -> bool {
+    state.schedule_group(batch, budget as usize);
     let mut preempted = false;
     let mut next = 0;
     while next < state.running.len() && batch.shape.tokens < budget {
@@ -59,7 +60,7 @@ fn spare(state: &State) -> u32 {
 }
 
 fn admit_waiting(state: &mut State, budget: u32, batch: &mut Batch) {
-    while batch.shape.tokens < budget && state.running.len() < state.micro_batch() {
+    while batch.shape.tokens < budget && (state.admitted as usize) < state.micro_batch() {
         let Some(member) = state.admit_with_prefix(budget - batch.shape.tokens, spare(state)) else {
             break;
         };

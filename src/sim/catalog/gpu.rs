@@ -64,7 +64,7 @@ pub struct VidurDevice {
 pub struct Efficiency {
     /// Streaming the weights.
     pub weights: f64,
-    /// Matrix products.
+    /// Matrix multiplications.
     pub gemm: f64,
     /// Reading the KV cache.
     pub kv: f64,

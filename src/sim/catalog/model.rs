@@ -7,6 +7,10 @@ use super::CatalogError;
 /// A dense transformer: all that memory and time depend on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a key of its own in the file"
+)]
 pub struct ModelShape {
     /// Hugging Face identifier.
     pub name: String,
@@ -181,7 +185,7 @@ impl ModelShape {
                 ));
             }
         }
-        if kv_heads % tp != 0 && tp % kv_heads != 0 {
+        if !kv_heads.is_multiple_of(tp) && !tp.is_multiple_of(kv_heads) {
             return Err(format!(
                 "tensor parallelism {tp} and the {kv_heads} KV heads of {} do not divide",
                 self.name

@@ -125,17 +125,21 @@ impl FittedProfile {
 impl CostModel for FittedProfile {
     /// The roofline of the whole batch, at the mean ratio of its parts, and no less than either part alone.
     fn stage(&self, shape: &BatchShape, last: bool) -> StageTime {
-        let (mut measured, mut modelled, mut least) = (0.0, 0.0, 0.0_f64);
+        let (mut measured, mut by_roofline, mut floor) = (0.0, 0.0, 0.0_f64);
         let mut extrapolated = false;
         for (part, ratio, beyond) in self.parts(shape).iter().filter(|part| part.1 > 0.0) {
             let ms = self.roofline.stage_ms(part, last);
             measured += ratio * ms;
-            modelled += ms;
-            least = least.max(ratio * ms);
+            by_roofline += ms;
+            floor = floor.max(ratio * ms);
             extrapolated |= beyond;
         }
-        let ratio = if modelled > 0.0 { measured / modelled } else { 1.0 };
-        let total = (ratio * self.roofline.stage_ms(shape, last)).max(least);
+        let ratio = if by_roofline > 0.0 {
+            measured / by_roofline
+        } else {
+            1.0
+        };
+        let total = (ratio * self.roofline.stage_ms(shape, last)).max(floor);
         StageTime {
             total: Time::from_us(1e3 * total),
             overhead: Time::from_us(1e3 * ratio * self.roofline.overhead_ms(shape, last)),

@@ -59,6 +59,16 @@ impl BatchShape {
         self.outputs += 1;
     }
 
+    /// Adds `count` decodes whose sequences hold `kv` tokens, all together.
+    #[inline]
+    pub fn add_decodes(&mut self, count: u32, kv: u64) {
+        self.sequences += count;
+        self.tokens += count;
+        self.decodes += count;
+        self.decode_kv += kv;
+        self.outputs += count;
+    }
+
     /// Adds `chunk` tokens of a prefill of which `kv` are computed; `ends` with the chunk or goes on.
     #[inline]
     pub fn add_prefill(&mut self, kv: u32, chunk: u32, ends: bool) {

@@ -71,8 +71,9 @@ pub struct ProfileTables {
     prefill_floor: f64,
     /// Vidur's factor where several sequences are batched.
     batching: f64,
-    /// Head and CPU, which profiles lack.
+    /// Head and CPU, which profiles lack; the head by the sequences that yield a token.
     roofline: Roofline,
+    head: Vec<f64>,
     notes: Vec<String>,
 }
 
@@ -101,6 +102,8 @@ impl Collective {
     }
 }
 
+/// So many times of the head are kept; more sequences are computed.
+const HEADS: u32 = 1024;
 /// Vidur 2024-11 adds this to every all-reduce, in ms.
 const VIDUR_LAUNCH_MS: f64 = 0.02;
 /// And this share to attention over several sequences, where KV heads are shared.
@@ -151,6 +154,7 @@ impl ProfileTables {
             prefill,
             layer,
             batching: 1.0 + if main && shared_heads { VIDUR_BATCHING } else { 0.0 },
+            head: (0..HEADS).map(|outputs| roofline.head_ms(outputs)).collect(),
             roofline,
             notes: measured.notes,
         })
@@ -189,7 +193,7 @@ impl ProfileTables {
         if shape.prefills > 0 {
             let tokens = f64::from(shape.tokens - shape.decodes);
             let chunk = shape.prefill_squares as f64 / tokens;
-            let kv = (shape.prefill_pairs as f64 / tokens - (chunk + 1.0) / 2.0).max(0.0);
+            let kv = (shape.prefill_pairs as f64 / tokens - f64::midpoint(chunk, 1.0)).max(0.0);
             let one = self.prefill.between(kv, chunk);
             let all = self.prefill_floor + tokens / chunk * (one.ms - self.prefill_floor);
             value = value.plus(Value {
@@ -215,7 +219,9 @@ impl CostModel for ProfileTables {
             value = value.plus(self.send.at(shape.tokens));
         } else if self.rounding == Rounding::Exact {
             overhead = self.roofline.overhead_ms(shape, true);
-            value.ms += self.roofline.head_ms(shape.outputs) + self.embedding.at(shape.tokens).ms + overhead;
+            let head = self.head.get(shape.outputs as usize).copied();
+            let head = head.unwrap_or_else(|| self.roofline.head_ms(shape.outputs));
+            value.ms += head + self.embedding.at(shape.tokens).ms + overhead;
         }
         StageTime {
             total: Time::from_us(1e3 * value.ms),

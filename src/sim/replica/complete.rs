@@ -2,7 +2,7 @@
 
 use super::{Flight, Replica};
 use crate::sim::batching::Batching;
-use crate::sim::batching::state::Member;
+use crate::sim::batching::state::{Batch, Member};
 use crate::sim::cost::BatchShape;
 use crate::sim::{Observer, Record, Time};
 
@@ -23,15 +23,23 @@ impl Replica {
             (shape.decode_kv + decodes) * steps + decodes * (steps * (steps - 1) / 2) + shape.prefill_pairs;
         self.load.uncomputed_prefill_tokens -= i64::from(shape.tokens - shape.decodes);
         if count > 1 {
-            self.grow(&batch.members, count, time.total);
+            self.grow(&batch, count, time.total);
         }
         // The end of the first of the iterations.
         let first_end = at - time.total * (count - 1);
-        let mut usual_gaps = 0;
-        let vllm_v1 = matches!(self.state.config.batching, Batching::VllmV1 { .. });
+        let mut usual_gaps = u64::from(shape.decodes - batch.grouped) * (steps - 1);
         let fixed = matches!(self.state.config.batching, Batching::FasterTransformer);
-        let mut ended = 0;
-        self.state.disordered |= shape.prefills > 0 || !self.state.running.is_empty();
+        // `vllm_v1` keeps its members among the running requests, before those that the budget left out.
+        let mut out_of_budget = Vec::new();
+        if matches!(self.state.config.batching, Batching::VllmV1 { .. }) {
+            out_of_budget = self.state.running.split_off(batch.members.len());
+            self.state.running.clear();
+        }
+        self.state.left_out = self.state.running.len();
+        self.state.disordered |= shape.prefills > 0 || self.state.left_out > 0;
+        if batch.grouped > 0 {
+            self.complete_group(count, time.total, at, observer);
+        }
         for &Member { slot, tokens } in &batch.members {
             let live = &mut self.state.live[slot as usize];
             live.execution += execution * count;
@@ -40,9 +48,7 @@ impl Replica {
             } else {
                 live.processed += tokens;
                 if live.processed < live.prefill {
-                    if !vllm_v1 {
-                        self.state.running.push(slot);
-                    }
+                    self.state.go_on(slot);
                     continue;
                 }
                 // The end of the prefill yields a token.
@@ -65,39 +71,49 @@ impl Replica {
             let live = &mut self.state.live[slot as usize];
             live.last_token = at;
             if live.processed == live.total {
-                ended += 1;
                 self.end(slot, at, observer);
                 if !fixed {
-                    self.state.forget(slot);
-                    self.state.admitted -= 1;
+                    self.state.leave(slot);
                 }
-            } else if !vllm_v1 && !fixed {
-                self.state.running.push(slot);
+            } else if !fixed {
+                self.state.go_on(slot);
             }
         }
-        let usual = usual_gaps + decodes * (steps - 1);
-        if usual > 0 {
-            observer.gaps(time.total, usual);
+        if usual_gaps > 0 {
+            observer.gaps(time.total, usual_gaps);
         }
-        if vllm_v1 && ended > 0 {
-            let live = &self.state.live;
-            self.state.running.retain(|&slot| {
-                let live = &live[slot as usize];
-                live.processed < live.total
-            });
+        for slot in out_of_budget {
+            self.state.go_on(slot);
         }
+        self.state.form_group();
         if fixed {
             self.end_cohort(std::mem::take(&mut batch.cohort));
         }
         batch.members.clear();
+        batch.grouped = 0;
         batch.shape = BatchShape::default();
         self.spare.push(batch);
     }
 
+    /// Ends the iterations of the group.
+    fn complete_group<O: Observer>(&mut self, count: u32, time: Time, at: Time, observer: &mut O) {
+        let mut ended = std::mem::take(&mut self.ended);
+        let gap = |gap, count| observer.gaps(gap, count);
+        self.state.advance_group(count, time, at, gap, &mut ended);
+        for slot in ended.drain(..) {
+            self.end(slot, at, observer);
+            self.state.leave(slot);
+        }
+        self.ended = ended;
+    }
+
     /// Gives the decodes the blocks that all iterations but the planned first have taken.
-    fn grow(&mut self, members: &[Member], count: u32, step: Time) {
+    fn grow(&mut self, batch: &Batch, count: u32, step: Time) {
         let mut held = 0;
-        for member in members {
+        if batch.grouped > 0 {
+            held += self.state.grow_group(count);
+        }
+        for member in &batch.members {
             held += self.state.grow_by(member.slot, count - 1);
         }
         self.state.skipped(count - 1);
@@ -146,8 +162,7 @@ impl Replica {
             return;
         }
         for slot in cohort {
-            self.state.forget(slot);
-            self.state.admitted -= 1;
+            self.state.leave(slot);
         }
     }
 }

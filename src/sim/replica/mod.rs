@@ -63,8 +63,9 @@ pub(super) struct Replica {
     /// When a request arrived that no batch was formed for yet.
     wake: Option<Time>,
     batches: u64,
-    /// Room of batches that are done.
+    /// Room of batches that are done, and of those who ended with them.
     spare: Vec<Batch>,
+    ended: Vec<u32>,
     totals: Totals,
     /// KV blocks in use, times picoseconds, up to `accounted`.
     kv_area: u128,
@@ -82,7 +83,7 @@ impl Replica {
         });
         Self {
             number,
-            state: State::new(&config.engine, prefixes),
+            state: State::new(&config.engine, prefixes, config.stepwise || config.noise > 0.0),
             load: Load::default(),
             cost: Arc::clone(&config.cost),
             stages: config.engine.pipeline_stages,
@@ -92,6 +93,7 @@ impl Replica {
             wake: None,
             batches: 0,
             spare: Vec::new(),
+            ended: Vec::new(),
             totals: Totals::default(),
             kv_area: 0,
             accounted: Time::ZERO,
@@ -223,7 +225,7 @@ impl Replica {
         while self.flights.len() < self.stages as usize {
             let mut batch = self.spare.pop().unwrap_or_default();
             self.state.plan(&mut batch);
-            if batch.members.is_empty() {
+            if batch.len() == 0 {
                 self.spare.push(batch);
                 if self.stuck() {
                     self.refuse_head();
@@ -296,6 +298,9 @@ impl Replica {
             return 1;
         }
         let mut count = self.cost.steady(&batch.shape).min(self.state.unchanged());
+        if batch.grouped > 0 {
+            return self.state.group_iterations(count);
+        }
         for member in &batch.members {
             let live = &self.state.live[member.slot as usize];
             count = count.min(live.total - live.processed);

@@ -73,7 +73,7 @@ const RANKED: &str = "ranked_sticky_lop_uncached";
 const TOLERANT: &str = "tolerant_sticky_lop_uncached";
 
 fn names() -> String {
-    let mut names: Vec<_> = PLAIN.iter().map(|p| p.name()).collect();
+    let mut names: Vec<_> = PLAIN.iter().map(RouterConfig::name).collect();
     names.extend([RANKED, TOLERANT]);
     names.join(", ")
 }

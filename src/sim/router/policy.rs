@@ -46,17 +46,10 @@ impl Router {
         if self.policy.reads_caches() {
             return self.by_spread(request, loads, cached);
         }
-        let home = request.session.filter(|_| self.policy.is_sticky());
-        let replica = match home.and_then(|s| self.homes.get(&s)) {
-            Some(&replica) => replica,
-            None => {
-                let replica = self.fresh(loads);
-                if let Some(session) = home {
-                    self.homes.insert(session, replica);
-                }
-                replica
-            }
-        };
+        let session = request.session.filter(|_| self.policy.is_sticky());
+        let home = session.and_then(|s| self.homes.get(&s)).copied();
+        let replica = home.unwrap_or_else(|| self.fresh(loads));
+        self.settle(session, replica);
         Choice {
             replica,
             uncached_tokens: request.input_tokens,
@@ -92,24 +85,28 @@ impl Router {
         self.uncached
             .extend((0..self.replicas).map(|r| tokens.saturating_sub(cached(r))));
         spreads(loads, &self.uncached, &mut self.spreads);
-        let home = request.session.and_then(|s| self.homes.get(&s)).copied();
+        let session = request.session.filter(|_| self.policy.is_sticky());
+        let home = session.and_then(|s| self.homes.get(&s)).copied();
         let replica = match home {
             Some(home) if self.may_stay(home) => home,
             _ => {
                 let spreads = std::mem::take(&mut self.spreads);
                 let replica = self.least(&spreads, |&s| s);
                 self.spreads = spreads;
-                if self.policy.is_sticky()
-                    && let Some(session) = request.session
-                {
-                    self.homes.insert(session, replica);
-                }
                 replica
             }
         };
+        self.settle(session, replica);
         Choice {
             replica,
             uncached_tokens: self.uncached[replica as usize],
+        }
+    }
+
+    /// Gives a conversation its home.
+    fn settle(&mut self, session: Option<u32>, replica: u32) {
+        if let Some(session) = session {
+            self.homes.insert(session, replica);
         }
     }
 

@@ -39,6 +39,9 @@ pub struct Deadlines<S> {
 
 impl<S: Source> Deadlines<S> {
     /// Puts the rule to the requests of `inner`.
+    ///
+    /// # Errors
+    /// If a time is not above zero.
     pub fn new(inner: S, rule: DeadlineRule) -> Result<Self, SourceError> {
         for (field, value) in [
             (

@@ -76,13 +76,16 @@ pub enum FitError {
 
 impl Trace {
     /// Sees to it that no request is longer than `limit` tokens, prompt and response.
+    ///
+    /// # Errors
+    /// If one is and `too_long` refuses it, or none is left, or not even two tokens are allowed.
     pub fn fitted(mut self, limit: u32, too_long: TooLong) -> Result<Fitted, FitError> {
         if limit < 2 {
             return Err(FitError::Limit { limit });
         }
         let over = |[i, o]: &[u32; 2]| i + o > limit;
         let count = self.lengths.iter().filter(|l| over(l)).count();
-        let Some(first) = self.lengths.iter().position(|l| over(l)) else {
+        let Some(first) = self.lengths.iter().position(over) else {
             return Ok(Fitted {
                 trace: self,
                 trimmed: 0,
@@ -169,6 +172,7 @@ mod tests {
     use super::*;
     use crate::sim::{PrefixSpan, PrefixTable};
     use proptest::prelude::*;
+    use std::sync::Arc;
 
     fn trace(lengths: Vec<[u32; 2]>) -> Trace {
         let spans = (0..lengths.len() as u32)
@@ -178,11 +182,11 @@ mod tests {
             name: "t".into(),
             sessions: vec![NO_SESSION; lengths.len()],
             spans,
-            prefixes: PrefixTable {
+            prefixes: Arc::new(PrefixTable {
                 hashes: (0..4 * lengths.len() as u32).collect(),
                 distinct: 4 * lengths.len() as u32,
                 tokens_per_hash: 16,
-            },
+            }),
             lengths,
             ..Trace::default()
         }

@@ -44,6 +44,9 @@ pub enum Pacing {
 
 impl Pacing {
     /// The record's own arrivals, stretched or compressed to this mean rate.
+    ///
+    /// # Errors
+    /// If the rate is not above zero, or the trace has no arrivals that a rate can be told from.
     pub fn recorded_at(trace: &Trace, rate: f64) -> Result<Self, SourceError> {
         let rate = checked_rate("rate", rate)?;
         let own = trace.rate().ok_or_else(|| SourceError::NoArrivals {
@@ -89,6 +92,9 @@ enum Clock {
 impl Replay {
     /// The first `count` requests, or each once without a count. The seed's stream `order` draws the order, `arrivals` the
     /// arrivals; block hashes are those of [`Trace::prefixes`].
+    ///
+    /// # Errors
+    /// If the trace is empty, has no arrivals where they are asked for, or the pacing is wrong.
     pub fn new(
         trace: Arc<Trace>,
         order: Order,
@@ -158,8 +164,8 @@ impl Replay {
         };
         let arrival = match &mut self.clock {
             Clock::Recorded { time_scale, lap } => {
-                let at = Time::from_ps(self.trace.arrivals[turn].as_ps() + laps * lap.as_ps());
-                scaled(at, *time_scale)
+                let at = self.trace.arrivals[turn] + Time::from_ps(laps.saturating_mul(lap.as_ps()));
+                Time::from_ps((at.as_ps() as f64 * *time_scale).round() as u64)
             }
             Clock::Gaps { gaps, unit, rate } => {
                 *unit += gaps.draw();
@@ -176,15 +182,6 @@ impl Replay {
             deadline: Time::MAX,
             prefix: row.prefix,
         })
-    }
-}
-
-/// A time multiplied; as it is by one.
-fn scaled(at: Time, by: f64) -> Time {
-    if by == 1.0 {
-        at
-    } else {
-        Time::from_ps((at.as_ps() as f64 * by).round() as u64)
     }
 }
 

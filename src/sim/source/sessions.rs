@@ -92,9 +92,9 @@ pub struct SessionPlan {
     turns: Vec<Turn>,
     /// First turn of each conversation, and the end.
     firsts: Vec<u32>,
-    /// Where the hashes of each conversation begin.
+    /// Where the hashes of each conversation begin, and the end.
     hashes: Vec<u32>,
-    prefixes: PrefixTable,
+    prefixes: Arc<PrefixTable>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -107,6 +107,9 @@ struct Turn {
 
 impl SessionPlan {
     /// Draws the conversations, from the streams `turns`, `input lengths`, `output lengths` and `think`.
+    ///
+    /// # Errors
+    /// If a setting is out of its range, or the conversations are too many to number.
     pub fn new(config: &SessionsConfig, seed: u64) -> Result<Self, SourceError> {
         let at_least_one = |field, value: u32| {
             if value > 0 {
@@ -139,15 +142,16 @@ impl SessionPlan {
         let mut think_rng = seeds::stream(seed, "think");
 
         let common = config.system_prompt / block;
+        let mut table = PrefixTable {
+            distinct: common,
+            tokens_per_hash: block,
+            ..PrefixTable::default()
+        };
         let mut plan = Self {
             turns: Vec::new(),
             firsts: vec![0],
-            hashes: Vec::new(),
-            prefixes: PrefixTable {
-                distinct: common,
-                tokens_per_hash: block,
-                ..PrefixTable::default()
-            },
+            hashes: vec![0],
+            prefixes: Arc::default(),
         };
         let longest = config.max_tokens.unwrap_or(u32::MAX);
         let too_long = || SourceError::Range {
@@ -174,18 +178,17 @@ impl SessionPlan {
                 });
                 said = prompt.saturating_add(answer);
             }
-            plan.firsts
-                .push(u32::try_from(plan.turns.len()).map_err(|_| too_long())?);
-            let table = &mut plan.prefixes;
-            plan.hashes
-                .push(u32::try_from(table.hashes.len()).map_err(|_| too_long())?);
             let blocks = said / block;
-            table.hashes.extend(0..common.min(blocks));
             let own = blocks.saturating_sub(common);
             let end = table.distinct.checked_add(own).ok_or_else(too_long)?;
+            table.hashes.extend(0..common.min(blocks));
             table.hashes.extend(table.distinct..end);
             table.distinct = end;
+            let number = |count| u32::try_from(count).map_err(|_| too_long());
+            plan.hashes.push(number(table.hashes.len())?);
+            plan.firsts.push(number(plan.turns.len())?);
         }
+        plan.prefixes = Arc::new(table);
         Ok(plan)
     }
 
@@ -195,7 +198,7 @@ impl SessionPlan {
     }
 
     /// The block hashes: of every turn's prompt and response, so that the next turn finds both.
-    pub fn prefixes(&self) -> &PrefixTable {
+    pub fn prefixes(&self) -> &Arc<PrefixTable> {
         &self.prefixes
     }
 }
@@ -220,6 +223,9 @@ pub struct Sessions {
 
 impl Sessions {
     /// Begins the planned conversations at `rate` a second; the seed's stream `arrivals` draws the gaps.
+    ///
+    /// # Errors
+    /// If the rate is not above zero, or the process of arrivals is wrong.
     pub fn new(plan: Arc<SessionPlan>, arrivals: &Gaps, rate: f64, seed: u64) -> Result<Self, SourceError> {
         let mut sessions = Self {
             plan,
@@ -244,7 +250,7 @@ impl Sessions {
     /// The next request: when, conversation, turn. Of two at once the older conversation's comes first.
     fn earliest(&self) -> Option<(Time, u32, u32)> {
         let conversations = self.plan.firsts.len() as u32 - 1;
-        let fresh = (self.begun < conversations).then(|| (self.start, self.begun, 0));
+        let fresh = (self.begun < conversations).then_some((self.start, self.begun, 0));
         let later = self.due.peek().map(|due| due.0);
         match (fresh, later) {
             (Some(fresh), Some(later)) => Some(fresh.min(later)),

@@ -119,6 +119,9 @@ impl Lengths {
 
 impl Synthetic {
     /// The requests of a seed.
+    ///
+    /// # Errors
+    /// If a setting is out of its range.
     pub fn new(config: &SyntheticConfig, seed: u64) -> Result<Self, SourceError> {
         let mut synthetic = Self {
             lengths: Lengths::new(&config.lengths, seed)?,

@@ -1,6 +1,7 @@
 //! Recorded requests.
 
 use std::io::BufRead;
+use std::sync::Arc;
 
 use super::{TraceError, TraceFormat, read};
 use crate::sim::{PrefixSpan, PrefixTable, Time};
@@ -19,7 +20,7 @@ pub struct Trace {
     pub(super) sessions: Vec<u32>,
     /// Empty where the record has none.
     pub(super) spans: Vec<PrefixSpan>,
-    pub(super) prefixes: PrefixTable,
+    pub(super) prefixes: Arc<PrefixTable>,
 }
 
 /// Stands for no conversation in [`Trace::sessions`].
@@ -42,6 +43,9 @@ pub struct TraceRow {
 
 impl Trace {
     /// Reads a trace as it comes; `name` stands in the messages. What is out of order is sorted by arrival.
+    ///
+    /// # Errors
+    /// If a column is missing, a line is wrong, or there are no requests.
     pub fn read(reader: impl BufRead, format: TraceFormat, name: &str) -> Result<Self, TraceError> {
         read::read(reader, format, name)
     }
@@ -79,7 +83,7 @@ impl Trace {
     }
 
     /// Its block hashes.
-    pub fn prefixes(&self) -> &PrefixTable {
+    pub fn prefixes(&self) -> &Arc<PrefixTable> {
         &self.prefixes
     }
 

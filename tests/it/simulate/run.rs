@@ -1,5 +1,6 @@
 //! Runs from files.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -161,7 +162,7 @@ fn traces_and_time_limits_are_followed() {
     let dir = tempfile::tempdir().unwrap();
     let mut trace = String::from("arrived_at,num_prefill_tokens,num_decode_tokens\n");
     for i in 0..50 {
-        trace.push_str(&format!("{},{},{}\n", i, 100 + i, 10));
+        writeln!(trace, "{i},{},10", 100 + i).unwrap();
     }
     std::fs::write(dir.path().join("trace.csv"), trace).unwrap();
     let head = &SMALL[..SMALL.find("workload").unwrap()];

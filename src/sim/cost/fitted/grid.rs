@@ -38,33 +38,32 @@ impl RatioGrid {
     /// The ratio, and whether no measurement lies around the place.
     pub(super) fn at(&self, batch: u32, length: f64) -> (f64, bool) {
         let batch = f64::from(batch);
-        let after = self.lines.partition_point(|l| l.0 < batch);
-        let inner = |line: &(f64, Vec<(f64, f64)>)| interpolate(&line.1, length);
-        match (
-            after.checked_sub(1).and_then(|i| self.lines.get(i)),
-            self.lines.get(after),
-        ) {
-            (_, Some(line)) if line.0 == batch => inner(line),
-            (Some(low), Some(high)) => {
-                let share = (batch - low.0) / (high.0 - low.0);
-                let (a, b) = (inner(low), inner(high));
-                (a.0 + share * (b.0 - a.0), a.1 || b.1)
-            }
-            (Some(edge), None) | (None, Some(edge)) => (inner(edge).0, true),
-            (None, None) => (1.0, true),
+        let (low, high, share, outside) = around(&self.lines, batch, |line| line.0);
+        let inner = |line: usize| {
+            let points = &self.lines[line].1;
+            let (low, high, share, outside) = around(points, length, |point| point.0);
+            (points[low].1 + share * (points[high].1 - points[low].1), outside)
+        };
+        let a = inner(low);
+        if share <= 0.0 {
+            return (a.0, a.1 || outside);
         }
+        let b = inner(high);
+        (a.0 + share * (b.0 - a.0), a.1 || b.1)
     }
 }
 
-fn interpolate(points: &[(f64, f64)], x: f64) -> (f64, bool) {
-    let after = points.partition_point(|p| p.0 < x);
-    match (
-        after.checked_sub(1).and_then(|i| points.get(i)),
-        points.get(after),
-    ) {
-        (_, Some((at, ratio))) if *at == x => (*ratio, false),
-        (Some((x0, r0)), Some((x1, r1))) => (r0 + (x - x0) / (x1 - x0) * (r1 - r0), false),
-        (Some((_, ratio)), None) | (None, Some((_, ratio))) => (*ratio, true),
-        (None, None) => (1.0, true),
+/// The two places around `x`, how far it is on the way from one to the other, and whether it lies outside of all: then
+/// both are the edge. There is at least one place.
+fn around<T>(places: &[T], x: f64, at: impl Fn(&T) -> f64) -> (usize, usize, f64, bool) {
+    let after = places.partition_point(|p| at(p) <= x);
+    if after == 0 {
+        return (0, 0, 0.0, true);
     }
+    let low = after - 1;
+    if after == places.len() {
+        return (low, low, 0.0, at(&places[low]) < x);
+    }
+    let (x0, x1) = (at(&places[low]), at(&places[after]));
+    (low, after, (x - x0) / (x1 - x0), false)
 }

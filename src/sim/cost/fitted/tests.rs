@@ -45,8 +45,12 @@ fn profile() -> FittedProfile {
 
 fn shape(decodes: &[u32], prefills: &[u32]) -> BatchShape {
     let mut shape = BatchShape::default();
-    decodes.iter().for_each(|kv| shape.add_decode(*kv));
-    prefills.iter().for_each(|n| shape.add_prefill(0, *n, true));
+    for kv in decodes {
+        shape.add_decode(*kv);
+    }
+    for n in prefills {
+        shape.add_prefill(0, *n, true);
+    }
     shape
 }
 
@@ -83,7 +87,7 @@ fn between_and_beyond_the_roofline_leads() {
     assert!(time > 4.0 * 40.0 && time < 400.0 && beyond, "{time}");
     // Weights are read once for both parts.
     let (mixed, _) = ms(&shape(&[512; 8], &[512]));
-    assert!(mixed >= 45.0 && mixed < 57.0, "{mixed}");
+    assert!((45.0..57.0).contains(&mixed), "{mixed}");
     assert!(
         ms(&shape(&[512; 8], &[64])).1,
         "a prompt shorter than any measured"

@@ -41,12 +41,10 @@ fn an_8b_model_takes_what_is_measured() {
         let model = model(gpu, "meta-llama/Llama-3.1-8B", 1, 1);
         for (batch, expected) in [1, 8, 32, 64, 128, 256].into_iter().zip(decodes) {
             let error = ms(&model, &decode(batch, 640)) / expected - 1.0;
-            println!("{gpu} decode {batch}: {:+.1} %", 100.0 * error);
             assert!(error.abs() < 0.07, "{gpu}, {batch} sequences: {error}");
         }
         for (tokens, expected) in [128, 512, 2048, 8192].into_iter().zip(prefills) {
             let error = ms(&model, &prefill(tokens)) / expected - 1.0;
-            println!("{gpu} prefill {tokens}: {:+.1} %", 100.0 * error);
             assert!(error.abs() < 0.14, "{gpu}, {tokens} tokens: {error}");
         }
     }

@@ -21,12 +21,18 @@ pub(super) fn layer(spec: &ProfileSpec<'_>, measured: &mut Measured) -> Curve {
             "attn_kv_cache_save ends at {known} tokens; continued in proportion to {end}"
         ));
     }
-    let saving = |n: u64| save.at(n as f64) * (n as f64 / known.max(1.0)).max(1.0);
-    let operators = &measured.operators;
+    let saving = |n: u64| save.at(n as f64) * beyond(&save, n as f64);
+    let all = || measured.operators.iter().zip(&lines);
     let mut values = if spec.rounding == Rounding::Exact {
-        by_token(end, 1, |n| lines.iter().map(|line| line.at(n)).sum())
+        by_token(end, 1, |n| {
+            all().map(|(_, line)| line.at(n) * beyond(line, n)).sum()
+        })
     } else {
-        by_token(end, 8, |n| operators.iter().map(|points| points.forest(n)).sum())
+        by_token(end, 8, |n| {
+            all()
+                .map(|(points, line)| points.forest(n) * beyond(line, n))
+                .sum()
+        })
     };
     values
         .iter_mut()
@@ -36,6 +42,11 @@ pub(super) fn layer(spec: &ProfileSpec<'_>, measured: &mut Measured) -> Curve {
         rise(&mut values);
     }
     Curve(values)
+}
+
+/// By how much more is asked than the last point of a line, where other lines go further.
+fn beyond(line: &PiecewiseLine, n: f64) -> f64 {
+    (n / line.last().max(1.0)).max(1.0)
 }
 
 /// Values for every number of tokens up to `end`, which are first rounded up to a `step`.

@@ -1,6 +1,7 @@
 //! Putting rows together to a trace.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
@@ -8,7 +9,7 @@ use serde::de::{Deserializer, Error, Visitor};
 use super::super::Trace;
 use super::super::trace::NO_SESSION;
 use super::{TraceError, Wrong};
-use crate::sim::{PrefixSpan, Time};
+use crate::sim::{PrefixSpan, PrefixTable, Time};
 use crate::workload::MAX_TOKENS;
 
 /// Longest time that a trace may span, in seconds: well inside what virtual time can hold.
@@ -17,7 +18,8 @@ const LONGEST_S: f64 = 1.0e7;
 /// A trace under way.
 #[derive(Default)]
 pub(super) struct Rows {
-    pub(super) trace: Trace,
+    trace: Trace,
+    prefixes: PrefixTable,
     numbers: Numbers,
     sorted_until: Time,
     unsorted: bool,
@@ -42,7 +44,7 @@ impl Rows {
 
     /// The block hashes of the request whose lengths came last, each for so many tokens.
     pub(super) fn hashes(&mut self, ids: &[HashId], tokens: u32) -> Result<(), Wrong> {
-        let table = &mut self.trace.prefixes;
+        let table = &mut self.prefixes;
         if !ids.is_empty() && table.tokens_per_hash != tokens {
             if table.tokens_per_hash != 0 {
                 return Err((
@@ -92,8 +94,9 @@ impl Rows {
                 name: trace.name.clone(),
             });
         }
-        trace.prefixes.distinct = self.numbers.next;
-        if trace.prefixes.hashes.is_empty() {
+        self.prefixes.distinct = self.numbers.next;
+        self.prefixes.hashes.shrink_to_fit();
+        if self.prefixes.hashes.is_empty() {
             trace.spans = Vec::new();
         }
         if trace.sessions.iter().all(|s| *s == NO_SESSION) {
@@ -112,7 +115,7 @@ impl Rows {
         trace.lengths.shrink_to_fit();
         trace.sessions.shrink_to_fit();
         trace.spans.shrink_to_fit();
-        trace.prefixes.hashes.shrink_to_fit();
+        trace.prefixes = Arc::new(self.prefixes);
         Ok(self.trace)
     }
 }
