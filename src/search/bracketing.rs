@@ -115,13 +115,9 @@ impl Bracketing {
                 if self.bisections >= self.config.bisections {
                     return self.finish("the limit of bisections was reached");
                 }
-                match self.beside().filter(|next| low < *next && *next < high) {
-                    Some(next) => next,
-                    None => {
-                        self.bisecting = true;
-                        round(middle(low, high))
-                    }
-                }
+                let step = self.beside().filter(|next| low < *next && *next < high);
+                self.bisecting = step.is_none();
+                step.unwrap_or_else(|| round(middle(low, high)))
             }
             (Some(low), None) if start > low => start,
             (Some(low), None) => {
