@@ -37,19 +37,25 @@ impl Ground {
     fn new(grid: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("grid.yml"), grid).unwrap();
-        let rows: String = (0..120u64)
-            .map(|i| {
-                let (blocks, tail) = (1 + i * 7 % 5, 1 + i * 331 % 511);
-                let mut hashes: Vec<u64> = (0..blocks).map(|b| if b < 2 { b + 10 * (i % 6) } else { 1000 + 10 * i + b }).collect();
-                hashes.push(5000 + i);
-                format!(
-                    "{{\"timestamp\": {}, \"input_length\": {}, \"output_length\": {}, \"hash_ids\": {hashes:?}}}\n",
-                    1000 * i,
-                    512 * blocks + tail,
-                    1 + i * 37 % 90
-                )
-            })
-            .collect();
+        let mut rows = String::new();
+        for i in 0..120u64 {
+            let (blocks, tail) = (1 + i * 7 % 5, 1 + i * 331 % 511);
+            let shared = |block: u64| {
+                if block < 2 {
+                    block + 10 * (i % 6)
+                } else {
+                    1000 + 10 * i + block
+                }
+            };
+            let mut hashes: Vec<u64> = (0..blocks).map(shared).collect();
+            hashes.push(5000 + i);
+            let (input, output) = (512 * blocks + tail, 1 + i * 37 % 90);
+            let row = serde_json::json!({
+                "timestamp": 1000 * i, "input_length": input, "output_length": output, "hash_ids": hashes,
+            });
+            rows += &row.to_string();
+            rows.push('\n');
+        }
         std::fs::write(dir.path().join("tiny.jsonl"), rows).unwrap();
         Self(dir)
     }
