@@ -1,6 +1,8 @@
 //! The cluster simulator against a plain one, and against queueing theory.
 
+mod laws;
 mod reference;
+mod theory;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
