@@ -7,7 +7,7 @@ use crate::sim::Time;
 use crate::stats::quantile::quantile;
 
 /// Values that are kept exactly; more become a histogram.
-const EXACT: usize = 1 << 16;
+const EXACT: usize = 1 << 14;
 /// Significant digits of the histogram: a quantile is at most 0.1 % off.
 const DIGITS: u8 = 3;
 /// The end of virtual time, in nanoseconds.
