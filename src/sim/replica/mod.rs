@@ -64,6 +64,7 @@ pub(super) struct Replica {
     wake: Option<Time>,
     batches: u64,
     /// Room of flights that are done, and of those who ended with them.
+    #[allow(clippy::vec_box, reason = "they go from list to list without being copied")]
     spare: Vec<Box<Flight>>,
     ended: Vec<u32>,
     totals: Totals,
