@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, anyhow};
+use clap::ValueEnum;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use serde_json::json;
@@ -66,11 +67,11 @@ struct OutputArgs {
     #[arg(long)]
     no_files: bool,
     /// Whether request_metrics.csv is written
-    #[arg(long, value_name = "yes|no", default_value = "yes", value_parser = yes_no, action = clap::ArgAction::Set)]
-    requests_file: bool,
+    #[arg(long, value_enum, default_value = "yes")]
+    requests_file: YesNo,
     /// Whether plots are drawn
-    #[arg(long, value_name = "yes|no", default_value = "yes", value_parser = yes_no, action = clap::ArgAction::Set)]
-    plots: bool,
+    #[arg(long, value_enum, default_value = "yes")]
+    plots: YesNo,
     /// Write chrome_trace.json, all batches over time
     #[arg(long)]
     chrome_trace: bool,
@@ -94,15 +95,17 @@ struct ComparisonArgs {
     traces: Vec<PathBuf>,
 }
 
-fn yes_no(text: &str) -> Result<bool, String> {
-    match text {
-        "yes" => Ok(true),
-        "no" => Ok(false),
-        _ => Err("write yes or no".to_owned()),
-    }
+/// An answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum YesNo {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
 }
 
 /// Runs the verb.
+#[expect(clippy::needless_pass_by_value, reason = "every verb is given its arguments")]
 pub(crate) fn run(args: Args) -> Outcome {
     if args.example {
         std::io::stdout().write_all(EXAMPLE.as_bytes())?;
@@ -145,13 +148,14 @@ fn one(path: &Path, seed: Option<u64>, places: Places, output: &OutputArgs) -> O
         let note = format!("the trace is shorter than num_requests: {repeated} requests are repeated");
         built.origin.notes.push(note);
     }
-    let folder = match output.no_files {
-        true => None,
-        false => Some(new_folder(&output.output_dir)?),
+    let folder = if output.no_files {
+        None
+    } else {
+        Some(new_folder(&output.output_dir)?)
     };
     let outputs = Outputs {
-        requests: output.requests_file,
-        plots: output.plots,
+        requests: output.requests_file == YesNo::Yes,
+        plots: output.plots == YesNo::Yes,
         chrome_trace: output.chrome_trace,
     };
     let config = provenance(&file, &built)?;
@@ -245,9 +249,12 @@ fn compared(mut report: CaseReport, format: Format) -> Outcome {
         return Ok(Exit::Done);
     }
     let mut out = std::io::stdout().lock();
-    let error = |value: f64, unit: &str| match value == f64::MAX {
-        true => "infinite".to_owned(),
-        false => format!("{value:.3e}{unit}"),
+    let error = |value: f64, unit: &str| {
+        if value < f64::MAX {
+            format!("{value:.3e}{unit}")
+        } else {
+            "infinite".to_owned()
+        }
     };
     let routing = if report.replayed_routing {
         "as recorded"

@@ -15,6 +15,8 @@ pub mod watch;
 
 pub use memory::Memory;
 pub use profile::{DriverShare, Profile, ProfileError, ServerShare, TrialShare};
-pub use scripts::{DriveContext, ReportContext, Scripts, ScriptsError, ServerContext, TrialContext};
+pub use scripts::{
+    DriveContext, ExploreContext, ReportContext, Scripts, ScriptsError, ServerContext, TrialContext,
+};
 pub use templates::{SCRIPTS, Script, TemplateError, Templates};
 pub use walltime::Walltime;

@@ -118,6 +118,21 @@ pub struct ServerContext {
     pub node_list: Option<String>,
 }
 
+/// A part of an exploration, or the job that gathers the parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExploreContext {
+    /// This program.
+    pub program: PathBuf,
+    /// Its arguments; those of a part are completed by `--part`.
+    pub arguments: Vec<String>,
+    /// Where the job works.
+    pub submit_dir: PathBuf,
+    /// Where its log goes.
+    pub logs: PathBuf,
+    /// Tasks of the array; `None`: the job that gathers.
+    pub parts: Option<u32>,
+}
+
 /// What every template is given.
 #[derive(Serialize)]
 struct Shared<'a> {
@@ -137,9 +152,17 @@ impl Scripts {
     /// # Errors
     /// When a file cannot be read or used.
     pub fn from_dir(submit_dir: &Path, settings: &ClusterSettings) -> Result<Self, ScriptsError> {
+        Self::with_profile(submit_dir, settings.profile.as_deref())
+    }
+
+    /// The same, with the profile that is named, if any.
+    ///
+    /// # Errors
+    /// When a file cannot be read or used.
+    pub fn with_profile(submit_dir: &Path, profile: Option<&Path>) -> Result<Self, ScriptsError> {
         let folder = submit_dir.join(FOLDER);
         let usual = folder.join(PROFILE);
-        let profile = match &settings.profile {
+        let profile = match profile {
             Some(path) => Profile::read(path)?,
             None if usual.is_file() => Profile::read(&usual)?,
             None => Profile::default(),
@@ -265,6 +288,40 @@ impl Scripts {
                 submit_dir: &context.submit_dir,
                 folders: &context.folders,
                 csv: context.run_dir.join(TABLE),
+                part: Part::of_client(&self.profile, None),
+            },
+        )
+    }
+
+    /// The script of a part of an exploration, or of the job that gathers the parts.
+    ///
+    /// # Errors
+    /// When the template cannot be filled in.
+    pub fn explore(&self, context: &ExploreContext) -> Result<String, TemplateError> {
+        #[derive(Serialize)]
+        struct Values<'a> {
+            #[serde(flatten)]
+            shared: Shared<'a>,
+            program: &'a Path,
+            arguments: &'a [String],
+            submit_dir: &'a Path,
+            parts: Option<u32>,
+            throttle: Option<u32>,
+            part: Part,
+        }
+        let (title, log) = match context.parts {
+            Some(_) => ("The parts of an exploration.", "explore-%A_%a.out"),
+            None => ("The outcome of an exploration.", "explore-%j.out"),
+        };
+        self.templates.fill(
+            Script::Explore,
+            Values {
+                shared: self.shared(title, pattern(&context.logs, log)?, self.profile.time),
+                program: &context.program,
+                arguments: &context.arguments,
+                submit_dir: &context.submit_dir,
+                parts: context.parts,
+                throttle: self.profile.array_throttle,
                 part: Part::of_client(&self.profile, None),
             },
         )

@@ -20,10 +20,18 @@ pub enum Script {
     Trial,
     /// A model server.
     Server,
+    /// A part of an exploration, or what gathers the parts.
+    Explore,
 }
 
 /// All of them.
-pub const SCRIPTS: [Script; 4] = [Script::Drive, Script::Report, Script::Trial, Script::Server];
+pub const SCRIPTS: [Script; 5] = [
+    Script::Drive,
+    Script::Report,
+    Script::Trial,
+    Script::Server,
+    Script::Explore,
+];
 
 impl Script {
     /// Name of its template.
@@ -33,6 +41,7 @@ impl Script {
             Self::Report => "report.slurm.j2",
             Self::Trial => "trial.slurm.j2",
             Self::Server => "server.slurm.j2",
+            Self::Explore => "explore.slurm.j2",
         }
     }
 
@@ -43,6 +52,7 @@ impl Script {
             Self::Report => include_str!("../../slurm/report.slurm.j2"),
             Self::Trial => include_str!("../../slurm/trial.slurm.j2"),
             Self::Server => include_str!("../../slurm/server.slurm.j2"),
+            Self::Explore => include_str!("../../slurm/explore.slurm.j2"),
         }
     }
 }
@@ -68,7 +78,7 @@ struct Source {
     text: String,
 }
 
-/// The four templates, each the embedded one or the user's.
+/// The templates, each the embedded one or the user's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Templates(Vec<Source>);
 

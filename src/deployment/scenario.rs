@@ -90,15 +90,15 @@ impl ScenarioFile {
                 kind: "model", ..
             }) => "model",
             DeploymentError::Catalog(crate::sim::catalog::CatalogError::Unknown { .. }) => "device",
-            DeploymentError::DoesNotFit(_) => "deployment",
-            DeploymentError::Engine(_) => "deployment",
+            DeploymentError::DoesNotFit(_) | DeploymentError::Engine(_) => "deployment",
             DeploymentError::NoProfile { .. } => "cost",
             DeploymentError::Source(_) => "workload",
             _ => return error,
         };
         DeploymentError::File {
             path: self.path.clone(),
-            line: yaml::line_of(&self.text, key),
+            // A key that is missing is missing in one of the two parts.
+            line: yaml::line_of(&self.text, key).or_else(|| yaml::line_of(&self.text, "workload")),
             problem: error.to_string(),
         }
     }

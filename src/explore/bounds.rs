@@ -4,7 +4,8 @@
 //! many requests as must keep the objective has to be done. The least work is counted in tokens: prompt tokens that no
 //! earlier request has in common with them, and output tokens where the objective needs them, at the lowest time a token
 //! of any batch that the scheduler can form. Attention, the LM head, queueing and evictions only add to it, so that the
-//! limit is never too low.
+//! limit is never too low. A block of a prompt counts for the first request that has it: whoever computes it does so after
+//! that one's arrival.
 
 use super::grid::Cell;
 use super::probe::Limit;
@@ -121,10 +122,8 @@ fn one(
     let must = ((requests.len() as f64 * share).floor() as usize).saturating_sub(1);
     let name = bound.metric.name();
     let alone: Box<dyn Fn(&Need) -> f64> = match bound.metric {
-        Metric::PrefillE2eTime | Metric::PrefillTimeExecutionPlusPreemption => {
-            Box::new(|need| need.prefill * cost.per_token)
-        }
-        Metric::RequestE2eTime | Metric::RequestExecutionPlusPreemptionTime => {
+        Metric::PrefillE2eTime => Box::new(|need| need.prefill * cost.per_token),
+        Metric::RequestE2eTime => {
             Box::new(|need| need.prefill * cost.per_token + need.decode * cost.iteration)
         }
         Metric::DecodeTimeExecutionPlusPreemptionNormalized => {
@@ -141,15 +140,15 @@ fn one(
             bound.value
         ));
     }
-    let tokens: Box<dyn Fn(&Need) -> f64> = match bound.metric {
+    let needed: Box<dyn Fn(&Need) -> f64> = match bound.metric {
         Metric::PrefillE2eTime => Box::new(|need| need.prefill),
         Metric::RequestE2eTime => Box::new(|need| need.prefill + need.decode),
         _ => return Limit::None,
     };
-    let mut work: Vec<f64> = requests.iter().map(tokens).collect();
+    let mut work: Vec<f64> = requests.iter().map(needed).collect();
     work.sort_unstable_by(f64::total_cmp);
-    let fewest: f64 = work[..must].iter().sum();
-    let time = fewest * cost.per_token / f64::from(config.replicas);
+    let tokens: f64 = work[..must].iter().sum();
+    let time = tokens * cost.per_token / f64::from(config.replicas);
     if time <= bound.value {
         return Limit::None;
     }
@@ -157,7 +156,7 @@ fn one(
     Limit::Below(
         qps,
         format!(
-            "{name}: {fewest:.0} tokens at {:.3} us each take {time:.1} s on {} replicas, which at more than {qps:.4} \
+            "{name}: {tokens:.0} tokens at {:.3} us each take {time:.1} s on {} replicas, which at more than {qps:.4} \
              QPS is later than {} s after the last arrival",
             1e6 * cost.per_token,
             config.replicas,
@@ -166,16 +165,10 @@ fn one(
     )
 }
 
-fn tighter(a: Limit, b: Limit) -> Limit {
-    match (&a, &b) {
-        (Limit::Infeasible(_), _) | (_, Limit::None) => a,
-        (_, Limit::Infeasible(_)) | (Limit::None, _) => b,
-        (Limit::Below(x, _), Limit::Below(y, _)) => {
-            if x <= y {
-                a
-            } else {
-                b
-            }
-        }
+fn tighter(one: Limit, other: Limit) -> Limit {
+    match (&one, &other) {
+        (Limit::Infeasible(_), _) | (_, Limit::None) => one,
+        (Limit::Below(low, _), Limit::Below(high, _)) if low <= high => one,
+        _ => other,
     }
 }

@@ -1,4 +1,8 @@
 //! The searches of one cell, an objective after the other. Every probe is judged by all of them, and none is made twice.
+//!
+//! The loop is not [`capacity::find`](crate::capacity::find): that runs trials which leave a folder and a measurement each,
+//! for one criterion, while here a probe is a line that many objectives share. The search rule is of the same kind,
+//! [`Bracketing`].
 
 use std::collections::BTreeMap;
 
@@ -106,6 +110,9 @@ impl<'a> CellSearch<'a> {
     }
 
     /// The result of a probe; from the ledger where it is known.
+    ///
+    /// # Errors
+    /// When it had to stop.
     pub fn ask(&mut self, point: Point) -> Result<&Probed, Halt> {
         if !self.asked.contains_key(&point.key()) {
             let probed = match self.ledger.find(&self.digest, point, self.slos) {
@@ -267,6 +274,8 @@ fn digest(cell: &Cell, facts: &Facts) -> String {
         serde_json::json!(deployment).to_string(),
         serde_json::json!(cell.workload.deadline).to_string(),
         format!("{} {}", cell.workload.max_seq_len, facts.requests),
+        // Given rates are always simulated to their end.
+        (cell.search.search_for == SearchFor::Isoqps).to_string(),
         facts.content.clone(),
     ] {
         hasher.update(part.as_bytes()).update(&[0]);

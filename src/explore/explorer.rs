@@ -42,7 +42,7 @@ pub trait Watcher: Sync {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fate {
     /// It was searched.
-    Searched(Answer),
+    Searched(Box<Answer>),
     /// No rate is possible, and why; nothing was simulated.
     Infeasible(String),
     /// It cannot be the best of its group, and why; nothing was simulated.
@@ -53,6 +53,16 @@ pub enum Fate {
     Unfinished,
     /// It belongs to another part.
     Elsewhere,
+}
+
+impl Fate {
+    /// The answer of a search.
+    pub fn answer(&self) -> Option<&Answer> {
+        match self {
+            Self::Searched(answer) => Some(answer),
+            _ => None,
+        }
+    }
 }
 
 /// An answer with its evidence.
@@ -139,7 +149,7 @@ pub fn explore(
             .filter(|t| t.level == level && t.facts.is_ok())
             .collect();
         explorer.stage(name, &now, |task| explorer.search(task, &best));
-        explorer.raise(&mut best, &now);
+        Explorer::raise(&mut best, &now);
     }
     if means.rules.seeds > 1 {
         let now: Vec<&Task<'_>> = tasks
@@ -337,24 +347,16 @@ impl<'a> Explorer<'a, '_> {
             .iter()
             .find(|t| t.family == task.family)
             .or(before.first())?;
-        match &nearest.lock().fates[slo] {
-            Fate::Searched(answer) => answer.found.best.map(|point| quantity(task.cell, point)),
-            _ => None,
-        }
+        let best = nearest.lock().fates[slo].answer()?.found.best?;
+        Some(quantity(task.cell, best))
     }
 
     /// Raises the best by the answers of some cells.
-    fn raise(&self, best: &mut Best, tasks: &[&Task<'a>]) {
+    fn raise(best: &mut Best, tasks: &[&Task<'a>]) {
         for task in tasks {
             for (slo, fate) in task.lock().fates.iter().enumerate() {
-                if let Fate::Searched(Answer {
-                    found: Found {
-                        best: Some(point), ..
-                    },
-                    ..
-                }) = fate
-                {
-                    let value = task.per_gpu(*point);
+                if let Some(point) = fate.answer().and_then(|answer| answer.found.best) {
+                    let value = task.per_gpu(point);
                     let most = best.entry((task.group, slo)).or_insert(value);
                     *most = most.max(value);
                 }
@@ -364,22 +366,14 @@ impl<'a> Explorer<'a, '_> {
 
     /// Whether an answer is near the best of its group.
     fn near(&self, task: &Task<'a>, slo: usize, fate: &Fate, best: &Best) -> bool {
-        let Fate::Searched(Answer {
-            found:
-                Found {
-                    best: Some(point),
-                    status,
-                    ..
-                },
-            ..
-        }) = fate
-        else {
+        let Some(found) = fate.answer().map(|answer| &answer.found) else {
             return false;
         };
+        let Some(point) = found.best else { return false };
         let most = best.get(&(task.group, slo)).copied().unwrap_or(0.0);
-        *status == Status::Bracketed
+        found.status == Status::Bracketed
             && task.cell.search.search_for != SearchFor::Isoqps
-            && task.per_gpu(*point) >= (1.0 - self.plan.contenders) * most
+            && task.per_gpu(point) >= (1.0 - self.plan.contenders) * most
     }
 
     fn contends(&self, task: &Task<'a>, best: &Best) -> bool {
@@ -435,14 +429,14 @@ fn answer(search: &mut CellSearch<'_>, slo: &SloConfig, found: Found) -> Result<
         Some(point) => Some(search.ask(point)?.clone()),
         None => None,
     };
-    Ok(Fate::Searched(Answer {
+    Ok(Fate::Searched(Box::new(Answer {
         judgement: probed
             .as_ref()
             .and_then(|p| p.judgements.get(&slo.key()).cloned()),
         probed,
         by_seed: vec![found.best],
         found,
-    }))
+    })))
 }
 
 fn gather(tasks: Vec<Task<'_>>, grid: &Grid) -> Exploration {

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::explorer::{Exploration, Fate};
+use super::explorer::{CellOutcome, Exploration};
+use super::file::SearchFor;
 use super::grid::{Cell, Grid};
 use super::outcome::Outcome;
 use super::pareto;
@@ -24,7 +25,7 @@ pub const PARTS: &str = "parts";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeepRuns {
-    /// The answering probe of each search.
+    /// The answering probe of each search, and every given rate.
     Best,
     /// Every probe.
     All,
@@ -100,14 +101,12 @@ pub fn keep_runs(
     for (cell, outcome) in grid.cells.iter().zip(&exploration.cells) {
         let mut points: Vec<Point> = match which {
             KeepRuns::None => Vec::new(),
-            KeepRuns::All => outcome.probes.iter().map(|(point, _)| *point).collect(),
+            KeepRuns::All => every(outcome),
+            KeepRuns::Best if cell.search.search_for == SearchFor::Isoqps => every(outcome),
             KeepRuns::Best => outcome
                 .fates
                 .iter()
-                .filter_map(|fate| match fate {
-                    Fate::Searched(answer) => answer.found.best,
-                    _ => None,
-                })
+                .filter_map(|fate| fate.answer()?.found.best)
                 .collect(),
         };
         points.sort_by_key(|point| point.key());
@@ -122,6 +121,10 @@ pub fn keep_runs(
         keep_one(&folder, cell, *point, evaluator).map_err(|why| format!("{}: {why}", folder.display()))
     });
     results.into_iter().collect()
+}
+
+fn every(outcome: &CellOutcome) -> Vec<Point> {
+    outcome.probes.iter().map(|(point, _)| *point).collect()
 }
 
 fn is_kept(folder: &Path) -> bool {

@@ -59,6 +59,7 @@ pub struct Workload {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Search {
     /// What.
+    #[expect(clippy::struct_field_names, reason = "the file names it so")]
     pub search_for: SearchFor,
     /// Place of its entry in the file.
     pub entry: usize,

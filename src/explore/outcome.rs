@@ -2,12 +2,14 @@
 
 use serde::Serialize;
 
+use super::cell_search::Found;
 use super::explorer::{Answer, Exploration, Fate, per_gpu, quantity};
 use super::file::SearchFor;
 use super::grid::{Cell, Excluded, Grid};
 use super::ledger::SIMULATOR;
-use super::probe::Point;
+use super::probe::{Point, Probed};
 use crate::search::Status;
+use crate::slo::{Judgement, SloConfig};
 
 /// One objective in one cell.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -36,9 +38,11 @@ pub struct Row {
     pub pp: u32,
     /// Most requests at once, a pipeline stage.
     pub batch_size: u32,
+    /// Place of its entry in `search_configs`, from 1.
+    pub search: usize,
     /// What was searched.
     pub search_for: SearchFor,
-    /// `bracketed`, `lower-bound-only`, `infeasible`, `pruned`, `refused`, `unfinished`, `elsewhere`.
+    /// `bracketed`, `lower-bound-only`, `infeasible`, `holds`, `fails`, `pruned`, `refused`, `unfinished`, `elsewhere`.
     pub status: &'static str,
     /// Replicas at the answer.
     pub replicas: Option<u32>,
@@ -116,12 +120,19 @@ impl Outcome {
         let mut notes: Vec<String> = Vec::new();
         for (cell, outcome) in grid.cells.iter().zip(&exploration.cells) {
             for (slo, fate) in grid.slos.iter().zip(&outcome.fates) {
-                let mut row = row(cell, &slo.name, fate);
-                if let Ok(facts) = &outcome.facts {
-                    row.cost.clone_from(&facts.cost);
-                    row.requests = Some(facts.requests);
+                let mut new = match fate {
+                    Fate::Searched(_) if cell.search.search_for == SearchFor::Isoqps => {
+                        given(cell, slo, &outcome.probes)
+                    }
+                    _ => vec![row(cell, &slo.name, fate)],
+                };
+                for row in &mut new {
+                    if let Ok(facts) = &outcome.facts {
+                        row.cost.clone_from(&facts.cost);
+                        row.requests = Some(facts.requests);
+                    }
                 }
-                rows.push(row);
+                rows.append(&mut new);
             }
             let new = outcome.facts.iter().flat_map(|facts| &facts.notes);
             for note in new {
@@ -133,7 +144,7 @@ impl Outcome {
         Self {
             simulator: SIMULATOR,
             complete: exploration.complete,
-            best: best(grid, &rows),
+            best: best(&rows),
             rows,
             excluded: grid.excluded.clone(),
             notes,
@@ -155,19 +166,23 @@ impl Outcome {
     }
 }
 
-/// The row with the most requests per second and GPU for each model, trace and objective; of equal ones the first.
-fn best(grid: &Grid, rows: &[Row]) -> Vec<Row> {
-    let mut best: Vec<(&str, &str, &str, usize, &Row)> = Vec::new();
-    for (at, row) in rows.iter().enumerate() {
-        let entry = grid.cells[at / grid.slos.len()].search.entry;
-        let key = (row.model.as_str(), row.trace.as_str(), row.slo.as_str(), entry);
-        match best.iter_mut().find(|b| (b.0, b.1, b.2, b.3) == key) {
-            None => best.push((key.0, key.1, key.2, key.3, row)),
-            Some(known) if row.qps_per_gpu > known.4.qps_per_gpu => known.4 = row,
+/// The row with the most requests per second and GPU for each model, trace, objective and search; of equal ones the first.
+fn best(rows: &[Row]) -> Vec<Row> {
+    let mut best: Vec<&Row> = Vec::new();
+    let key = |row: &Row| (row.model.clone(), row.trace.clone(), row.slo.clone(), row.search);
+    for row in rows {
+        let value = if row.status == "fails" {
+            None
+        } else {
+            row.qps_per_gpu
+        };
+        match best.iter_mut().find(|known| key(known) == key(row)) {
+            None => best.push(row),
+            Some(known) if known.status == "fails" || value > known.qps_per_gpu => *known = row,
             Some(_) => {}
         }
     }
-    best.into_iter().map(|b| b.4.clone()).collect()
+    best.into_iter().cloned().collect()
 }
 
 fn row(cell: &Cell, slo: &str, fate: &Fate) -> Row {
@@ -185,6 +200,7 @@ fn row(cell: &Cell, slo: &str, fate: &Fate) -> Row {
         tp: d.tensor_parallel,
         pp: d.pipeline_parallel,
         batch_size: cell.batch_size,
+        search: cell.search.entry + 1,
         search_for: cell.search.search_for,
         status: "unfinished",
         replicas: None,
@@ -249,13 +265,47 @@ fn fill(row: &mut Row, cell: &Cell, answer: &Answer) {
     row.qps_per_gpu = mean(&|point| per_gpu(cell, point));
     row.min = points.iter().map(|p| quantity(cell, *p)).reduce(f64::min);
     row.max = points.iter().map(|p| quantity(cell, *p)).reduce(f64::max);
-    if let Some(judgement) = &answer.judgement {
+    fill_judged(row, answer.judgement.as_ref(), answer.probed.as_ref());
+}
+
+/// A row for each given rate.
+fn given(cell: &Cell, slo: &SloConfig, probes: &[(Point, Probed)]) -> Vec<Row> {
+    let rows = probes
+        .iter()
+        .filter(|(point, _)| point.seed == 0)
+        .map(|(point, probed)| {
+            let judgement = probed.judgements.get(&slo.key());
+            let holds = judgement.is_some_and(|j| j.pass);
+            let found = Found {
+                status: Status::Bracketed,
+                best: Some(*point),
+                beyond: None,
+                reason: "a given rate".to_owned(),
+            };
+            let mut row = row(
+                cell,
+                &slo.name,
+                &Fate::Searched(Box::new(Answer {
+                    by_seed: vec![Some(*point)],
+                    judgement: judgement.cloned(),
+                    probed: Some(probed.clone()),
+                    found,
+                })),
+            );
+            row.status = if holds { "holds" } else { "fails" };
+            row
+        });
+    rows.collect()
+}
+
+fn fill_judged(row: &mut Row, judgement: Option<&Judgement>, probed: Option<&Probed>) {
+    if let Some(judgement) = judgement {
         row.binding = Some(judgement.binding.name());
         row.binding_ratio = judgement.binding_ratio;
         row.measured = judgement.measured;
         row.margin = judgement.margin;
     }
-    if let Some(probed) = &answer.probed {
+    if let Some(probed) = probed {
         let latency = |name: &str| probed.latency.get(name).copied();
         row.ttft_p50 = latency("ttft_p50");
         row.ttft_p99 = latency("ttft_p99");

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::bounds;
+use super::file::SearchFor;
 use super::grid::Cell;
 use super::keep;
 use super::probe::{Evaluator, Facts, Limit, Point, Probed};
@@ -85,6 +86,7 @@ impl Evaluator for Simulated<'_> {
         let mut watch = Watch {
             tally: Tally::new(slos, requests as usize),
             lost,
+            may_end_early: cell.search.search_for != SearchFor::Isoqps,
             times: [const { Vec::new() }; 3],
             input_tokens: 0,
         };
@@ -167,6 +169,8 @@ fn fingerprint(cost: &dyn CostModel, cap: u32) -> String {
 struct Watch<'a> {
     tally: Tally<'a>,
     lost: Rc<Flag<bool>>,
+    /// Given rates are to be compared by their latencies, also where no objective is kept.
+    may_end_early: bool,
     times: [Vec<f64>; 3],
     input_tokens: u64,
 }
@@ -185,7 +189,7 @@ impl Observer for Watch<'_> {
         {
             times.push(value);
         }
-        self.lost.set(self.tally.is_lost());
+        self.lost.set(self.may_end_early && self.tally.is_lost());
     }
 }
 

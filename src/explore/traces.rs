@@ -1,6 +1,7 @@
 //! The traces of a grid, each read once and cut to its longest request.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -69,8 +70,8 @@ impl Traces {
         let mut all = BTreeMap::new();
         for cell in &grid.cells {
             let key = (cell.workload.file.clone(), cell.workload.max_seq_len);
-            if !all.contains_key(&key) {
-                all.insert(key, load(cell, folder)?);
+            if let Entry::Vacant(place) = all.entry(key) {
+                place.insert(load(cell, folder)?);
             }
         }
         Ok(Self(all))

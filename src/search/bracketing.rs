@@ -39,6 +39,8 @@ pub struct Bracketing {
     factor: f64,
     steps_up: u32,
     bisections: u32,
+    /// Whether the rate that is proposed is the middle of a bracket.
+    bisecting: bool,
     /// Whether a rate was tried here that holds, and one that does not.
     held: bool,
     failed: bool,
@@ -58,6 +60,7 @@ impl Bracketing {
             factor: config.factor.clamp(1.001, MOST_FACTOR),
             steps_up: 0,
             bisections: 0,
+            bisecting: false,
             held: false,
             failed: false,
             done: None,
@@ -102,6 +105,7 @@ impl Bracketing {
     fn propose(&mut self) {
         let lowest = self.config.lowest.rounded_per_second();
         let start = self.config.start.rounded_per_second();
+        self.bisecting = false;
         let next = match self.ends() {
             (None, None) => return,
             (Some(low), Some(high)) => {
@@ -112,7 +116,8 @@ impl Bracketing {
                     return self.finish("the limit of bisections was reached");
                 }
                 let step = self.beside().filter(|next| low < *next && *next < high);
-                step.unwrap_or_else(|| round(f64::midpoint(low, high)))
+                self.bisecting = step.is_none();
+                step.unwrap_or_else(|| round(middle(low, high)))
             }
             (Some(low), None) if start > low => start,
             (Some(low), None) => {
@@ -162,6 +167,16 @@ impl Bracketing {
     }
 }
 
+/// The middle of a bracket; of a wide one, as other searches may leave it, the geometric one, so that ten bisections are
+/// enough for 1 % of any.
+fn middle(low: f64, high: f64) -> f64 {
+    if high > 2.0 * low {
+        (low * high).sqrt()
+    } else {
+        f64::midpoint(low, high)
+    }
+}
+
 /// Four significant digits of requests per second.
 fn round(per_second: f64) -> f64 {
     Rate::per_second(per_second).rounded_per_second()
@@ -185,8 +200,7 @@ impl Search for Bracketing {
         if self.done.is_some() {
             return;
         }
-        let (low, high) = self.ends();
-        self.bisections += u32::from(low.is_some() && high.is_some());
+        self.bisections += u32::from(self.bisecting);
         let holds = verdict.ruling == Ruling::Sustainable;
         self.held |= holds;
         self.failed |= !holds;
@@ -293,6 +307,19 @@ mod tests {
         let (answer, rates) = drive(&mut Bracketing::new(limited), below(5.0));
         assert_eq!((answer.status, rates.len()), (Status::Bracketed, 4));
         assert_eq!(answer.reason, "the limit of bisections was reached");
+    }
+
+    #[test]
+    fn ten_bisections_are_enough_for_a_wide_bracket() {
+        for capacity in [0.11, 1.0, 7.0, 99.0] {
+            let known = vec![(Rate::per_second(0.1), true), (Rate::per_second(100.0), false)];
+            let wide = BracketingConfig {
+                known,
+                ..config(100.0, 2.0)
+            };
+            let (answer, _) = drive(&mut Bracketing::new(wide), below(capacity));
+            assert_eq!(answer.reason, "the bracket is narrow enough", "{capacity}");
+        }
     }
 
     proptest! {

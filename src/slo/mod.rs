@@ -62,7 +62,11 @@ impl SloConfig {
         if self.slos.is_empty() {
             return Err("slos: write at least one metric with a value".to_owned());
         }
-        match self.slos.iter().find(|bound| !(bound.value > 0.0)) {
+        match self
+            .slos
+            .iter()
+            .find(|bound| bound.value.is_nan() || bound.value <= 0.0)
+        {
             Some(bound) => Err(format!(
                 "value: {} is no bound for {}; write a number above 0",
                 bound.value,

@@ -19,6 +19,7 @@ mod report;
 mod run;
 mod search;
 mod serve;
+mod simulate;
 mod slurm;
 mod support;
 mod traces;

@@ -1,6 +1,7 @@
 //! `mst explore`.
 
 mod progress;
+mod submit;
 mod told;
 
 use std::path::PathBuf;
@@ -61,6 +62,21 @@ pub(crate) struct Args {
     /// Search only the I-th of N parts of the grid; the command without --part then writes the outcome of all
     #[arg(long, value_name = "I/N", value_parser = part, help_heading = "Slurm")]
     part: Option<(usize, usize)>,
+    /// Submit an array of so many jobs, each with a part of the grid, and a last job that writes the outcome
+    #[arg(
+        long,
+        value_name = "JOBS",
+        value_parser = clap::value_parser!(u32).range(1..),
+        conflicts_with = "part",
+        help_heading = "Slurm"
+    )]
+    submit: Option<u32>,
+    /// With --submit: print the scripts; write and submit nothing
+    #[arg(long, requires = "submit", help_heading = "Slurm")]
+    dry_run: bool,
+    /// With --submit: the cluster profile [default: slurm/cluster.yml where it is there]
+    #[arg(long, value_name = "FILE", requires = "submit", help_heading = "Slurm")]
+    cluster_profile: Option<PathBuf>,
 }
 
 /// How the searches are carried out.
@@ -76,11 +92,11 @@ struct SearchArgs {
     /// Lowest rate that is searched
     #[arg(long, value_name = "QPS", default_value_t = 0.1, value_parser = positive)]
     min_qps: f64,
-    /// Seeds of arrivals: answers near the best are searched again on each
+    /// Seeds of arrivals: an answer is searched again on each, which gives its interval
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
-    /// How near the best of its cluster an answer must be for that, in percent; 100 takes all
-    #[arg(long, value_name = "PERCENT", default_value_t = 5.0, value_parser = positive)]
+    /// How near the best of its cluster an answer must be for that, in percent: 5 saves time, 100 takes all
+    #[arg(long, value_name = "PERCENT", default_value_t = 100.0, value_parser = positive)]
     contenders: f64,
     /// Search also what cannot be the best, or cannot be at all
     #[arg(long)]
@@ -122,7 +138,8 @@ Examples:
   mst explore examples/explore.yml --output-dir out
   mst explore grid.yml --output-dir out --time-limit 60 --num-threads 8
   mst explore grid.yml --output-dir out --profiles profiling --cache-dir cache
-  mst explore grid.yml --output-dir out --part 1/8      one of eight jobs; at the end, once, without --part
+  mst explore grid.yml --output-dir out --submit 8      eight jobs under Slurm, and one that gathers
+  mst explore grid.yml --output-dir out --part 1/8      one of eight by hand; at the end, once, without --part
 
 Exit codes: 0 every search has an answer, 4 no search found a rate, 5 the time limit left searches without an answer;
 run it again to go on.";
@@ -145,6 +162,9 @@ pub(crate) fn run(args: Args) -> Outcome {
             path.display(),
             left_out(&grid)
         )));
+    }
+    if let Some(jobs) = args.submit {
+        return submit::submit(&args, path, jobs);
     }
     let beside = path.parent().unwrap_or(std::path::Path::new("."));
     let traces = Traces::read(&grid, beside).map_err(Failure::input)?;
@@ -288,6 +308,13 @@ impl SearchArgs {
             min_qps: self.min_qps,
             seeds: self.seeds,
         }
+    }
+}
+
+impl Keep {
+    fn name(self) -> String {
+        self.to_possible_value()
+            .map_or_else(String::new, |value| value.get_name().to_owned())
     }
 }
 

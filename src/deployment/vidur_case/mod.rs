@@ -104,17 +104,14 @@ pub fn replay(
     let mut requests = rows.requests();
     if engine.prefix_caching {
         let places = hashes::places(folder, traces, options.trace_file());
-        match hashes::read(folder, &rows, &places)? {
-            Some(trace) => {
-                for (place, request) in requests.iter_mut().enumerate() {
-                    request.prefix = trace.row(place).prefix;
-                }
-                prefixes = Arc::clone(trace.prefixes());
+        if let Some(trace) = hashes::read(folder, &rows, &places)? {
+            for (place, request) in requests.iter_mut().enumerate() {
+                request.prefix = trace.row(place).prefix;
             }
-            None => {
-                engine.prefix_caching = false;
-                notes.push(hashes::missing(options.trace_file()));
-            }
+            prefixes = Arc::clone(trace.prefixes());
+        } else {
+            engine.prefix_caching = false;
+            notes.push(hashes::missing(options.trace_file()));
         }
     }
     let replicas = options.replicas()?;

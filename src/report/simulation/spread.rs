@@ -7,7 +7,7 @@ use crate::sim::Time;
 use crate::stats::quantile::quantile;
 
 /// Values that are kept exactly; more become a histogram.
-const EXACT: usize = 1 << 16;
+const EXACT: usize = 1 << 14;
 /// Significant digits of the histogram: a quantile is at most 0.1 % off.
 const DIGITS: u8 = 3;
 /// The end of virtual time, in nanoseconds.
@@ -16,7 +16,7 @@ const LONGEST: u64 = Time::MAX.as_ns();
 const POINTS: usize = 1_000;
 
 /// A distribution of times, given with weights.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Spread {
     exact: Vec<(Time, u64)>,
     histogram: Option<Histogram<u64>>,
@@ -40,17 +40,6 @@ pub struct Quantiles {
     pub p99: f64,
     /// The largest.
     pub max: f64,
-}
-
-impl Default for Spread {
-    fn default() -> Self {
-        Self {
-            exact: Vec::new(),
-            histogram: None,
-            count: 0,
-            sum: 0,
-        }
-    }
 }
 
 impl Spread {

@@ -8,14 +8,14 @@ use crate::sim::{Observer, Record, Time};
 
 impl Replica {
     /// Ends the iterations of a flight at `at`.
-    pub(super) fn complete<O: Observer>(&mut self, flight: Flight, at: Time, observer: &mut O) {
+    pub(super) fn complete<O: Observer>(&mut self, mut flight: Box<Flight>, at: Time, observer: &mut O) {
         let Flight {
-            mut batch,
+            ref mut batch,
             count,
             time,
             execution,
             ..
-        } = flight;
+        } = *flight;
         let shape = batch.shape;
         let (steps, decodes) = (u64::from(count), u64::from(shape.decodes));
         self.totals.tokens += u64::from(shape.tokens) * steps;
@@ -23,7 +23,7 @@ impl Replica {
             (shape.decode_kv + decodes) * steps + decodes * (steps * (steps - 1) / 2) + shape.prefill_pairs;
         self.load.uncomputed_prefill_tokens -= i64::from(shape.tokens - shape.decodes);
         if count > 1 {
-            self.grow(&batch, count, time.total);
+            self.grow(batch, count, time.total);
         }
         // The end of the first of the iterations.
         let first_end = at - time.total * (count - 1);
@@ -92,7 +92,7 @@ impl Replica {
         batch.members.clear();
         batch.grouped = 0;
         batch.shape = BatchShape::default();
-        self.spare.push(batch);
+        self.spare.push(flight);
     }
 
     /// Ends the iterations of the group.

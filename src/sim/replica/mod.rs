@@ -20,7 +20,7 @@ use super::{Iteration, Observer, PrefixTable, Request, Time};
 use crate::workload::seeds;
 
 /// A batch on its way through the pipeline.
-#[derive(Clone, Debug)]
+#[derive(Debug, Default)]
 struct Flight {
     number: u64,
     batch: Batch,
@@ -59,12 +59,13 @@ pub(super) struct Replica {
     stepwise: bool,
     noise: Option<(LogNormal<f64>, Pcg64)>,
     /// Oldest first, which is also the order in which they pass every stage.
-    flights: VecDeque<Flight>,
+    flights: VecDeque<Box<Flight>>,
     /// When a request arrived that no batch was formed for yet.
     wake: Option<Time>,
     batches: u64,
-    /// Room of batches that are done, and of those who ended with them.
-    spare: Vec<Batch>,
+    /// Room of flights that are done, and of those who ended with them.
+    #[allow(clippy::vec_box, reason = "they go from list to list without being copied")]
+    spare: Vec<Box<Flight>>,
     ended: Vec<u32>,
     totals: Totals,
     /// KV blocks in use, times picoseconds, up to `accounted`.
@@ -113,7 +114,7 @@ impl Replica {
 
     /// Its next boundary; the end of time when it is idle.
     pub(super) fn next_at(&self) -> Time {
-        let ends = self.flights.iter().filter(|f| f.running).map(Flight::end);
+        let ends = self.flights.iter().filter(|f| f.running).map(|f| f.end());
         ends.chain(self.wake).min().unwrap_or(Time::MAX)
     }
 
@@ -223,10 +224,10 @@ impl Replica {
         self.account(at);
         self.state.now = at;
         while self.flights.len() < self.stages as usize {
-            let mut batch = self.spare.pop().unwrap_or_default();
-            self.state.plan(&mut batch);
-            if batch.len() == 0 {
-                self.spare.push(batch);
+            let mut flight = self.spare.pop().unwrap_or_default();
+            self.state.plan(&mut flight.batch);
+            if flight.batch.len() == 0 {
+                self.spare.push(flight);
                 if self.stuck() {
                     self.refuse_head();
                     continue;
@@ -234,18 +235,13 @@ impl Replica {
                 break;
             }
             self.kv_peak = self.kv_peak.max(self.state.kv.used());
-            self.flights.push_back(Flight {
-                number: self.batches,
-                batch,
-                stage: 0,
-                running: false,
-                start: at,
-                time: StageTime::default(),
-                count: 1,
-                execution: Time::ZERO,
-                kv_used: self.state.kv.used(),
-                waiting: self.state.queue.len() as u32,
-            });
+            flight.number = self.batches;
+            flight.stage = 0;
+            flight.running = false;
+            flight.execution = Time::ZERO;
+            flight.kv_used = self.state.kv.used();
+            flight.waiting = self.state.queue.len() as u32;
+            self.flights.push_back(flight);
             self.batches += 1;
             self.start_stage(0, at);
         }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use mst::deployment::{Library, Places};
+use mst::explore::{Evaluator, Grid, GridFile, Limit, Simulated, Traces};
 use serde_json::Value;
 
 use crate::support;
@@ -35,19 +37,25 @@ impl Ground {
     fn new(grid: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("grid.yml"), grid).unwrap();
-        let rows: String = (0..120u64)
-            .map(|i| {
-                let (blocks, tail) = (1 + i * 7 % 5, 1 + i * 331 % 511);
-                let mut hashes: Vec<u64> = (0..blocks).map(|b| if b < 2 { b + 10 * (i % 6) } else { 1000 + 10 * i + b }).collect();
-                hashes.push(5000 + i);
-                format!(
-                    "{{\"timestamp\": {}, \"input_length\": {}, \"output_length\": {}, \"hash_ids\": {hashes:?}}}\n",
-                    1000 * i,
-                    512 * blocks + tail,
-                    1 + i * 37 % 90
-                )
-            })
-            .collect();
+        let mut rows = String::new();
+        for i in 0..120u64 {
+            let (blocks, tail) = (1 + i * 7 % 5, 1 + i * 331 % 511);
+            let shared = |block: u64| {
+                if block < 2 {
+                    block + 10 * (i % 6)
+                } else {
+                    1000 + 10 * i + block
+                }
+            };
+            let mut hashes: Vec<u64> = (0..blocks).map(shared).collect();
+            hashes.push(5000 + i);
+            let (input, output) = (512 * blocks + tail, 1 + i * 37 % 90);
+            let row = serde_json::json!({
+                "timestamp": 1000 * i, "input_length": input, "output_length": output, "hash_ids": hashes,
+            });
+            rows += &row.to_string();
+            rows.push('\n');
+        }
         std::fs::write(dir.path().join("tiny.jsonl"), rows).unwrap();
         Self(dir)
     }
@@ -243,6 +251,32 @@ fn what_is_pruned_is_no_better_when_it_is_searched() {
         }
     }
     assert!(seen > 0, "nothing was pruned");
+
+    // And no answer is above its bound, whether that was used or not.
+    let path = ground.path("grid.yml");
+    let grid = Grid::new(&GridFile::read(&path).unwrap(), &path).unwrap();
+    let library = Library::open(Places::default()).unwrap();
+    let traces = Traces::read(&grid, path.parent().unwrap()).unwrap();
+    let simulated = Simulated::new(&library, &traces);
+    let pairs = grid
+        .cells
+        .iter()
+        .flat_map(|cell| grid.slos.iter().map(move |slo| (cell, slo)));
+    let mut bounded = 0;
+    for ((cell, slo), row) in pairs.zip(rows(&all)) {
+        match simulated.limit(cell, slo) {
+            Limit::Below(qps, _) => {
+                bounded += 1;
+                assert!(
+                    row["qps"].as_f64().is_none_or(|found| found <= qps),
+                    "{qps}: {row}"
+                );
+            }
+            Limit::Infeasible(_) => assert!(row["qps"].is_null(), "{row}"),
+            Limit::None => {}
+        }
+    }
+    assert!(bounded > 20, "{bounded} bounds");
 }
 
 #[test]
@@ -289,23 +323,42 @@ fn replicas_and_given_rates_are_searched() {
     ));
     ground.run("out", &["--keep-runs", "none", "--seeds", "2"]);
     let outcome = ground.outcome("out");
-    for row in rows(&outcome) {
-        let found = if row["search_for"] == "isoqps" {
-            "qps"
-        } else {
-            "replicas"
-        };
-        assert!(
-            row[found].as_f64().unwrap() > 0.0 && row["status"] == "bracketed",
+    let (given, searched): (Vec<_>, Vec<_>) = rows(&outcome)
+        .into_iter()
+        .partition(|row| row["search_for"] == "isoqps");
+    // Three routers, two batch policies, two objectives.
+    assert_eq!((given.len(), searched.len()), (12 * 8, 12));
+    for row in searched {
+        assert_eq!(row["status"], "bracketed");
+        assert_eq!(
+            row["beyond"].as_f64().unwrap() + 1.0,
+            row["replicas"].as_f64().unwrap(),
             "{row}"
         );
-        if found == "replicas" {
-            assert_eq!(
-                row["beyond"].as_f64().unwrap() + 1.0,
-                row["replicas"].as_f64().unwrap(),
-                "{row}"
-            );
-        }
+    }
+    for row in given {
+        assert_eq!(
+            row["status"] == "holds",
+            row["margin"].as_f64().unwrap() >= 0.0,
+            "{row}"
+        );
+        assert!(row["ttft_p99"].as_f64().unwrap() > 0.0, "{row}");
     }
     assert_eq!(outcome["excluded"][0]["reason"], "skip: batch_size == 4");
+}
+
+#[test]
+fn jobs_are_an_array_and_one_that_gathers() {
+    let ground = Ground::new(GRID);
+    let out = ground.run(
+        "out",
+        &["--submit", "3", "--dry-run", "--seeds", "2", "--no-prune"],
+    );
+    assert!(out.contains("#SBATCH --array=1-3\n"), "{out}");
+    assert!(out.contains("--part \"$SLURM_ARRAY_TASK_ID/3\"\n"), "{out}");
+    assert_eq!(out.matches("--seeds=2").count(), 2, "{out}");
+    assert!(
+        out.contains("--no-prune") && !ground.path("out").exists(),
+        "{out}"
+    );
 }
