@@ -443,12 +443,12 @@ fn a_closed_loop_is_the_same_step_by_step() {
     for seed in cases(200) {
         let (mut config, ..) = draw(seed);
         config.router = router(seed);
-        let plan = conversations(seed, 20, config.engine.block_tokens);
+        let talks = conversations(seed, 20, config.engine.block_tokens);
         let rate = [5.0, 50.0, 500.0][seed as usize % 3];
         let [(fast, fast_totals), (plain, plain_totals)] = [false, true].map(|stepwise| {
             config.stepwise = stepwise;
-            let mut source = Sessions::new(Arc::clone(&plan), &Gaps::Poisson, rate, seed).unwrap();
-            watch(&config, &mut source, plan.prefixes(), Time::MAX)
+            let mut source = Sessions::new(Arc::clone(&talks), &Gaps::Poisson, rate, seed).unwrap();
+            watch(&config, &mut source, talks.prefixes(), Time::MAX)
         });
         assert_eq!(fast_totals, plain_totals, "seed {seed}");
         assert_eq!(fast.records.len(), plain.records.len(), "seed {seed}");
@@ -456,7 +456,7 @@ fn a_closed_loop_is_the_same_step_by_step() {
             assert_eq!(fast.record(record.id), Some(record), "seed {seed}, {config:?}");
         }
         if plain_totals.refused == 0 {
-            assert_eq!(plain_totals.completed, plan.requests() as u64, "seed {seed}");
+            assert_eq!(plain_totals.completed, talks.requests() as u64, "seed {seed}");
         }
     }
 }
@@ -476,12 +476,12 @@ fn sticky_policies_keep_conversations_where_their_cache_is() {
         max_model_len: 240,
         ..config.engine
     };
-    let plan = conversations(3, 200, 4);
+    let talks = conversations(3, 200, 4);
     let mut run = |router| {
         config.router = router;
-        let mut source = Sessions::new(Arc::clone(&plan), &Gaps::Poisson, 40.0, 3).unwrap();
-        let (seen, totals) = watch(&config, &mut source, plan.prefixes(), Time::MAX);
-        assert_eq!(totals.completed, plan.requests() as u64);
+        let mut source = Sessions::new(Arc::clone(&talks), &Gaps::Poisson, 40.0, 3).unwrap();
+        let (seen, totals) = watch(&config, &mut source, talks.prefixes(), Time::MAX);
+        assert_eq!(totals.completed, talks.requests() as u64);
         let mut homes: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         for record in &seen.records {
             homes

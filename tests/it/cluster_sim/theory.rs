@@ -156,10 +156,6 @@ fn agrees(series: impl Iterator<Item = f64>, theory: f64, slack: f64, width: f64
     let series: Vec<f64> = series.collect();
     let found = batch_means(&series[series.len() / 10..], 40).unwrap();
     let off = found.mean - theory;
-    println!(
-        "{what}: {off:+.5} of {theory:.5} +- {:.5}, slack {slack:.5}",
-        found.standard_error
-    );
     assert!(
         found.standard_error < width * theory,
         "{what}: {found:?} is too wide to tell from {theory}"
@@ -205,7 +201,7 @@ fn md1_wait_cdf(load: f64, t: f64) -> f64 {
     (1.0 - load) * sum
 }
 
-/// Mean wait of E_k/M/1 in service times: the root of `s = A(1 - s)`, `A` the transform of the gaps.
+/// Mean wait of `E_k/M/1` in service times: the root of `s = A(1 - s)`, `A` the transform of the gaps.
 fn erlang_arrivals_wait(k: u32, load: f64) -> f64 {
     let rate = f64::from(k) * load;
     let root = (0..10_000).fold(load, |s, _| (rate / (rate + 1.0 - s)).powi(k as i32));
@@ -371,7 +367,7 @@ fn iterations_of_one_length_are_an_m_m_c_queue() {
     }
 }
 
-/// Replicas that serve one at a time. By chance each is an M/M/1 queue, in turn an E_8/M/1 queue; the shortest queue is
+/// Replicas that serve one at a time. By chance each is an M/M/1 queue, in turn an `E_8/M/1` queue; the shortest queue is
 /// better than both, but not better than a common one.
 #[test]
 fn routing_parts_the_stream_as_theory_says() {
@@ -394,6 +390,5 @@ fn routing_parts_the_stream_as_theory_says() {
     let shortest = wait(RouterConfig::Lor, 60_000);
     let common = (erlang_c(replicas, load) * mean + 1.0) * TICK.as_seconds();
     let [shortest, in_turn, by_chance] = [&shortest, &in_turn, &by_chance].map(|r| mean_ttft(r));
-    println!("common {common}, shortest {shortest}, in turn {in_turn}, by chance {by_chance}");
     assert!(common < shortest && shortest < in_turn && in_turn < by_chance);
 }
