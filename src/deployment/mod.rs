@@ -293,7 +293,7 @@ impl Deployment {
                         max_tokens_in_batch, ..
                     } => max_tokens_in_batch,
                     // Whole prompts: the longest, as far as engines of this kind went.
-                    Batching::Orca | Batching::FasterTransformer => self.max_model_len.min(8_192),
+                    Batching::Orca {} | Batching::FasterTransformer {} => self.max_model_len.min(8_192),
                 },
             },
             Semantics::VidurMain => MemoryRule::VidurMain {

@@ -415,8 +415,8 @@ fn batching(scheduler: &(String, Option<u32>), max_seq_len: u32) -> Batching {
     match scheduler.0.as_str() {
         "vllm_v1" => Batching::VllmV1 { chunk_size },
         "sarathi" => Batching::Sarathi { chunk_size },
-        "orca" => Batching::Orca,
-        "faster_transformer" => Batching::FasterTransformer,
+        "orca" => Batching::Orca {},
+        "faster_transformer" => Batching::FasterTransformer {},
         "lightllm" => Batching::Lightllm {
             max_tokens_in_batch: max_seq_len,
             max_waiting_iterations: 10,

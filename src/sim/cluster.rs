@@ -328,7 +328,7 @@ impl EngineConfig {
             Batching::Vllm { max_tokens_in_batch } => (max_tokens_in_batch, false),
             Batching::VllmV1 { chunk_size } => (chunk_size, true),
             Batching::Sarathi { chunk_size } => (chunk_size, false),
-            Batching::Orca | Batching::FasterTransformer => (1, false),
+            Batching::Orca {} | Batching::FasterTransformer {} => (1, false),
             Batching::Lightllm {
                 max_tokens_in_batch, ..
             } => (max_tokens_in_batch, true),

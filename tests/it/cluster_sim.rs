@@ -86,8 +86,8 @@ fn draw(seed: u64) -> (ClusterConfig, Vec<Request>, Arc<PrefixTable>) {
         1 | 2 => Batching::Sarathi {
             chunk_size: rng.random_range(5..200),
         },
-        3 => Batching::Orca,
-        4 => Batching::FasterTransformer,
+        3 => Batching::Orca {},
+        4 => Batching::FasterTransformer {},
         5 => Batching::Lightllm {
             max_tokens_in_batch: rng.random_range(200..900),
             max_waiting_iterations: rng.random_range(1..12),
@@ -141,11 +141,17 @@ fn draw(seed: u64) -> (ClusterConfig, Vec<Request>, Arc<PrefixTable>) {
         noise: 0.0,
         stepwise: false,
     };
+    let (requests, prefixes) = draw_requests(&engine, &mut rng);
+    (config, requests, prefixes)
+}
+
+/// Requests at random times; with prefix caching, turns of conversations that share what was said before.
+fn draw_requests(engine: &EngineConfig, rng: &mut Pcg64) -> (Vec<Request>, Arc<PrefixTable>) {
+    let (caching, block_tokens) = (engine.prefix_caching, engine.block_tokens);
     let mut prefixes = PrefixTable {
         tokens_per_hash: if caching { block_tokens } else { 0 },
         ..PrefixTable::default()
     };
-    // Conversations whose turns share what was said before.
     let mut conversations: Vec<Vec<u32>> = Vec::new();
     let mut at = 0;
     let gap = 10_u64.pow(rng.random_range(7..11));
@@ -192,7 +198,7 @@ fn draw(seed: u64) -> (ClusterConfig, Vec<Request>, Arc<PrefixTable>) {
             }
         })
         .collect();
-    (config, requests, Arc::new(prefixes))
+    (requests, Arc::new(prefixes))
 }
 
 /// The same by the reference: records by number, iterations, restarts, refused.

@@ -126,6 +126,7 @@ fn errors(case: &Case, model: &dyn CostModel) -> (f64, f64, f64) {
     (sum / n, largest, f64::from(beyond) / n)
 }
 
+#[allow(clippy::print_stdout, reason = "the figures of the documents")]
 fn tables_equal_the_run(root: &Path) {
     let cases = cases(root);
     assert!(!cases.is_empty());
@@ -175,6 +176,7 @@ fn profile_tables(case: &Case, root: &Path, rounding: Rounding) -> Option<Profil
     Some(ProfileTables::read(&spec, files).unwrap())
 }
 
+#[allow(clippy::print_stdout, reason = "the figures of the documents")]
 fn profiles_come_close(cases_root: &Path, profiles: &Path) {
     let mut compared = 0;
     for case in cases(cases_root) {

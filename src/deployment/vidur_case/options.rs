@@ -97,8 +97,8 @@ impl<'a> Options<'a> {
             "sarathi" => Batching::Sarathi {
                 chunk_size: chunk_size()?,
             },
-            "orca" => Batching::Orca,
-            "faster_transformer" => Batching::FasterTransformer,
+            "orca" => Batching::Orca {},
+            "faster_transformer" => Batching::FasterTransformer {},
             "lightllm" => Batching::Lightllm {
                 max_tokens_in_batch: max_tokens_in_batch()?,
                 max_waiting_iterations: self.number(&own("max_waiting_iters"), 10)?,
@@ -110,7 +110,7 @@ impl<'a> Options<'a> {
                 )));
             }
         };
-        let whole_requests = matches!(batching, Batching::Orca | Batching::FasterTransformer);
+        let whole_requests = matches!(batching, Batching::Orca {} | Batching::FasterTransformer {});
         // The older version keeps the cache's options with the scheduler, the newer by themselves.
         let cache = |key: &str| match self.version {
             VidurVersion::Main => own(key),

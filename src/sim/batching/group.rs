@@ -70,10 +70,13 @@ impl Group {
         let demand = unit.map(|unit| (unit, unit * config.block_tokens));
         let policy = !matches!(
             config.batching,
-            Batching::FasterTransformer | Batching::Lightllm { .. }
+            Batching::FasterTransformer {} | Batching::Lightllm { .. }
         );
         // A request of `vllm_v1` may lack two tokens of room when it joins; one taking must do.
-        let possible = policy && !stepwise && config.pipeline_stages == 1 && demand.is_none_or(|d| d.1 > 1);
+        let possible = policy
+            && !stepwise
+            && config.pipeline_stages == 1
+            && (demand.is_none() || config.block_tokens > 1);
         Self {
             possible,
             active: possible,

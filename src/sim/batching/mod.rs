@@ -36,9 +36,9 @@ pub enum Batching {
         chunk_size: u32,
     },
     /// Orca: whole prompts among decodes; room for the longest request is set aside for each.
-    Orca,
+    Orca {},
     /// `FasterTransformer`: a batch is formed once and runs until its last request ends.
-    FasterTransformer,
+    FasterTransformer {},
     /// `LightLLM`: admits by the peak of the tokens to come, and prefills alone, every few iterations.
     Lightllm {
         /// Most tokens of a prefill batch.
@@ -72,8 +72,8 @@ impl State {
             Batching::Vllm { max_tokens_in_batch } => vllm::plan(self, max_tokens_in_batch, batch),
             Batching::VllmV1 { chunk_size } => vllm_v1::plan(self, chunk_size, batch),
             Batching::Sarathi { chunk_size } => sarathi::plan(self, chunk_size, batch),
-            Batching::Orca => orca::plan(self, batch),
-            Batching::FasterTransformer => faster_transformer::plan(self, batch),
+            Batching::Orca {} => orca::plan(self, batch),
+            Batching::FasterTransformer {} => faster_transformer::plan(self, batch),
             Batching::Lightllm {
                 max_tokens_in_batch,
                 max_waiting_iterations,
@@ -109,7 +109,7 @@ impl State {
     fn ahead(&self) -> Option<u32> {
         match self.config.batching {
             Batching::VllmV1 { .. } => Some(1),
-            Batching::Orca | Batching::FasterTransformer => None,
+            Batching::Orca {} | Batching::FasterTransformer {} => None,
             _ => Some(0),
         }
     }

@@ -28,7 +28,7 @@ impl Replica {
         // The end of the first of the iterations.
         let first_end = at - time.total * (count - 1);
         let mut usual_gaps = u64::from(shape.decodes - batch.grouped) * (steps - 1);
-        let fixed = matches!(self.state.config.batching, Batching::FasterTransformer);
+        let fixed = matches!(self.state.config.batching, Batching::FasterTransformer {});
         // `vllm_v1` keeps its members among the running requests, before those that the budget left out.
         let mut out_of_budget = Vec::new();
         if matches!(self.state.config.batching, Batching::VllmV1 { .. }) {

@@ -136,6 +136,9 @@ impl Replica {
 
     /// Advances it as if every iteration had been taken by itself: what it holds is then what it would hold at `until`.
     pub(super) fn settle<O: Observer>(&mut self, until: Time, observer: &mut O) {
+        // The flight that is under way at `until` must be known before it is cut: one that an earlier one leaves to be
+        // planned, and not this one.
+        self.advance(until, observer);
         if self.stages == 1 {
             self.cut(until, 1);
         }

@@ -225,7 +225,7 @@ fn who_is_there_over_time_is_the_time_spent_there() {
             // Everybody admitted must be in every iteration.
             Batching::VllmV1 { .. } => Batching::VllmV1 { chunk_size: 1 << 16 },
             Batching::Sarathi { .. } => Batching::Sarathi { chunk_size: 1 << 16 },
-            _ => Batching::Orca,
+            _ => Batching::Orca {},
         };
         let (seen, totals) = all(&config, &requests, &prefixes);
         if totals.refused > 0 {
@@ -394,7 +394,7 @@ fn of_two_who_come_at_once_none_begins_before() {
     let (mut config, ..) = draw(0);
     config.replicas = 1;
     config.router = RouterConfig::LopUncached;
-    config.engine.batching = Batching::Orca;
+    config.engine.batching = Batching::Orca {};
     config.engine.pipeline_stages = 1;
     config.engine.batch_size_cap = 8;
     config.engine.blocks = 10_000;

@@ -256,7 +256,7 @@ impl<'a> Replica<'a> {
 
     fn finish(&mut self, flight: Flight, now: Time) {
         let v1 = matches!(self.config.batching, Batching::VllmV1 { .. });
-        let fixed = matches!(self.config.batching, Batching::FasterTransformer);
+        let fixed = matches!(self.config.batching, Batching::FasterTransformer {});
         for &(index, tokens) in &flight.members {
             let job = self.job(index);
             job.execution += flight.execution;

@@ -62,7 +62,7 @@ fn roomy(batching: Batching, cap: u32, clock: Clock) -> ClusterConfig {
     }
 }
 
-const ORCA: Batching = Batching::Orca;
+const ORCA: Batching = Batching::Orca {};
 const SARATHI: Batching = Batching::Sarathi { chunk_size: 1 << 16 };
 const V1: Batching = Batching::VllmV1 { chunk_size: 1 << 16 };
 

@@ -14,14 +14,14 @@ impl Replica<'_> {
             Batching::Vllm { max_tokens_in_batch } => (self.vllm(max_tokens_in_batch), Vec::new()),
             Batching::Sarathi { chunk_size } => (self.sarathi(chunk_size), Vec::new()),
             Batching::VllmV1 { chunk_size } => (self.vllm_v1(chunk_size), Vec::new()),
-            Batching::Orca => {
+            Batching::Orca {} => {
                 let cap = self.config.batch_size_cap as usize;
                 let taken = self.running.len().min(cap);
                 let mut members: Vec<_> = self.running.drain(..taken).map(|i| (i, 1)).collect();
                 self.admit_reserved(cap, &mut members);
                 (members, Vec::new())
             }
-            Batching::FasterTransformer => {
+            Batching::FasterTransformer {} => {
                 if let Some(cohort) = self.cohorts.pop_front() {
                     let open = |i: &&usize| !self.jobs[**i].done();
                     return (cohort.iter().filter(open).map(|&i| (i, 1)).collect(), cohort);
@@ -58,13 +58,11 @@ impl Replica<'_> {
                 continue;
             }
             while self.free.is_empty() {
-                match self.running.pop() {
-                    Some(victim) => self.preempt(victim),
-                    None => {
-                        self.preempt(index);
-                        return prefills;
-                    }
-                }
+                let Some(victim) = self.running.pop() else {
+                    self.preempt(index);
+                    return prefills;
+                };
+                self.preempt(victim);
             }
             let job = &self.jobs[index];
             if job.processed > job.blocks.len() as u32 * self.config.block_tokens {
