@@ -32,7 +32,7 @@ pub struct BatchShape {
     pub tokens: u32,
     /// Sequences that decode.
     pub decodes: u32,
-    /// Tokens in the KV cache of the decodes, all together.
+    /// Tokens in the KV cache of the decodes, that which is computed included, all together.
     pub decode_kv: u64,
     /// Sequences that prefill.
     pub prefills: u32,

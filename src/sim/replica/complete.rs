@@ -20,7 +20,7 @@ impl Replica {
         let (steps, decodes) = (u64::from(count), u64::from(shape.decodes));
         self.totals.tokens += u64::from(shape.tokens) * steps;
         self.totals.pairs +=
-            (shape.decode_kv + decodes) * steps + decodes * (steps * (steps - 1) / 2) + shape.prefill_pairs;
+            shape.decode_kv * steps + decodes * (steps * (steps - 1) / 2) + shape.prefill_pairs;
         self.load.uncomputed_prefill_tokens -= i64::from(shape.tokens - shape.decodes);
         if count > 1 {
             self.grow(batch, count, time.total);

@@ -113,7 +113,7 @@ fn tokens_are_those_of_the_requests() {
     for seed in cases(200) {
         let (config, requests, prefixes) = draw(seed);
         let (seen, totals) = all(&config, &requests, &prefixes);
-        let (mut tokens, mut cached) = (0, 0);
+        let (mut tokens, mut pairs, mut cached) = (0, 0, 0);
         for r in &seen.records {
             assert!(
                 r.cached_tokens < r.input_tokens + r.output_tokens,
@@ -133,12 +133,15 @@ fn tokens_are_those_of_the_requests() {
             );
             let reached = u64::from(r.input_tokens + r.output_tokens - 1);
             tokens += reached - u64::from(r.cached_tokens);
+            // A token attends over all up to itself.
+            let over = |tokens: u64| tokens * (tokens + 1) / 2;
+            pairs += over(reached) - over(u64::from(r.cached_tokens));
             cached += u64::from(r.cached_tokens);
         }
         if totals.restarts == 0 {
             assert_eq!(
-                [totals.tokens, totals.cached_tokens],
-                [tokens, cached],
+                [totals.tokens, totals.pairs, totals.cached_tokens],
+                [tokens, pairs, cached],
                 "seed {seed}"
             );
             exact += 1;
