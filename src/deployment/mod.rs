@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::sim::batching::{Batching, QueueOrder};
 use crate::sim::catalog::{Gpu, ModelShape};
-use crate::sim::cluster::{ClusterConfig, EngineConfig, RestartRule, Totals};
+use crate::sim::cluster::{ClusterConfig, EngineConfig, Rules, Totals};
 use crate::sim::cost::case::VidurVersion;
 use crate::sim::cost::memory::{MemoryFit, MemoryRule};
 use crate::sim::cost::mfu;
@@ -143,10 +143,10 @@ impl Semantics {
         }
     }
 
-    fn restart(self) -> RestartRule {
+    fn rules(self) -> Rules {
         match self {
-            Self::Engine => RestartRule::Recompute,
-            Self::VidurMain | Self::VidurCanary => RestartRule::Vidur,
+            Self::Engine => Rules::Engine,
+            Self::VidurMain | Self::VidurCanary => Rules::Vidur,
         }
     }
 }
@@ -273,7 +273,7 @@ impl Deployment {
             watermark: self.watermark,
             preallocate_tokens: self.preallocate_tokens,
             prefix_caching: self.prefix_caching,
-            restart: self.semantics.restart(),
+            rules: self.semantics.rules(),
             max_model_len: self.max_model_len,
         }
     }

@@ -32,23 +32,24 @@ pub struct EngineConfig {
     pub preallocate_tokens: u32,
     /// Whether blocks are kept after their request and shared by their hashes, `vllm_v1` only.
     pub prefix_caching: bool,
-    /// What a preempted request computes anew.
+    /// Whose rules hold.
     #[serde(default)]
-    pub restart: RestartRule,
+    pub rules: Rules,
     /// Longest request, prompt and response; longer ones are refused. `orca` and `faster_transformer` set room for it
     /// aside for each request.
     pub max_model_len: u32,
 }
 
-/// What a preempted request computes anew, on its next admission.
+/// Whose rules hold, where Vidur does what no engine would do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum RestartRule {
-    /// Its whole prompt, and what it has generated.
+pub enum Rules {
+    /// Those of an engine.
     #[default]
-    Recompute,
-    /// What it had computed when it was preempted; of a prompt under way the rest is then counted among the response.
-    /// Vidur's rule, for comparison.
+    Engine,
+    /// Vidur's, for comparison with its runs. A request that is preempted amid its prefill computes anew what it had
+    /// computed, and the rest of its prompt counts among the response. `faster_transformer` gets back the room of those
+    /// only that were in the last iteration of their batch.
     Vidur,
 }
 

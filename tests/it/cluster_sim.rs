@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mst::sim::batching::{Batching, QueueOrder};
-use mst::sim::cluster::{ClusterConfig, EngineConfig, RestartRule, Totals, simulate};
+use mst::sim::cluster::{ClusterConfig, EngineConfig, Rules, Totals, simulate};
 use mst::sim::cost::{BatchShape, CostModel, StageTime};
 use mst::sim::router::RouterConfig;
 use mst::sim::{Observer, PrefixSpan, PrefixTable, Record, Request, Source, Time};
@@ -122,10 +122,10 @@ fn draw(seed: u64) -> (ClusterConfig, Vec<Request>, Arc<PrefixTable>) {
         watermark: [0.0, 0.01, 0.1][rng.random_range(0..3)],
         preallocate_tokens: [0, 64][rng.random_range(0..2)],
         prefix_caching: caching,
-        restart: if rng.random_bool(0.3) && !caching {
-            RestartRule::Vidur
+        rules: if rng.random_bool(0.3) && !caching {
+            Rules::Vidur
         } else {
-            RestartRule::Recompute
+            Rules::Engine
         },
         max_model_len: longest,
     };
@@ -283,7 +283,7 @@ fn the_simulator_equals_the_plain_one_to_the_last_bit() {
             );
             assert_eq!(totals.completed + totals.refused, totals.arrived, "seed {seed}");
             let gaps: u64 = expected.values().map(|r| u64::from(r.output_tokens) - 1).sum();
-            if totals.refused == 0 && config.engine.restart == RestartRule::Recompute {
+            if totals.refused == 0 && config.engine.rules == Rules::Engine {
                 assert_eq!(keep.gaps, gaps, "seed {seed}");
             }
             hits += totals.cached_tokens;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mst::sim::batching::{Batching, QueueOrder};
-use mst::sim::cluster::{ClusterConfig, EngineConfig, RestartRule, Totals, simulate};
+use mst::sim::cluster::{ClusterConfig, EngineConfig, Rules, Totals, simulate};
 use mst::sim::cost::{BatchShape, CostModel, StageTime};
 use mst::sim::router::RouterConfig;
 use mst::sim::source::{Order, Pacing, Replay, SessionPlan, Sessions, Trace, TraceFormat};
@@ -78,7 +78,7 @@ fn cluster(router: RouterConfig) -> ClusterConfig {
             watermark: 0.0,
             preallocate_tokens: 64,
             prefix_caching: true,
-            restart: RestartRule::Recompute,
+            rules: Rules::Engine,
             max_model_len: 131_072,
         },
         replay: None,

@@ -8,7 +8,7 @@ use super::{CaseFile, Resolved};
 use crate::deployment::DeploymentError;
 use crate::sim::Time;
 use crate::sim::batching::{Batching, QueueOrder};
-use crate::sim::cluster::{EngineConfig, RestartRule};
+use crate::sim::cluster::{EngineConfig, Rules};
 use crate::sim::cost::case::VidurVersion;
 use crate::sim::router::RouterConfig;
 
@@ -151,7 +151,7 @@ impl<'a> Options<'a> {
             watermark,
             preallocate_tokens: self.number("cache_config_num_preallocate_tokens", 64)?,
             prefix_caching: self.flag("cache_config_enable_prefix_caching"),
-            restart: RestartRule::Vidur,
+            rules: Rules::Vidur,
             max_model_len: if whole_requests { room } else { longest },
         })
     }

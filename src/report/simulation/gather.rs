@@ -288,7 +288,7 @@ pub(super) mod tests {
                 watermark: 0.01,
                 preallocate_tokens: 64,
                 prefix_caching: false,
-                restart: crate::sim::cluster::RestartRule::default(),
+                rules: crate::sim::cluster::Rules::default(),
                 max_model_len: 4096,
             },
             replay: None,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::group::Group;
 use super::{Batching, QueueOrder};
-use crate::sim::cluster::{EngineConfig, RestartRule};
+use crate::sim::cluster::{EngineConfig, Rules};
 use crate::sim::cost::BatchShape;
 use crate::sim::kv_cache::{Holding, KvCache};
 use crate::sim::queue::WaitQueue;
@@ -302,9 +302,9 @@ impl State {
     /// Takes everything from an admitted request and lets it wait, to be computed anew.
     pub(in crate::sim) fn preempt(&mut self, slot: u32) {
         let live = &mut self.live[slot as usize];
-        live.prefill = match self.config.restart {
-            RestartRule::Recompute => live.prefill.max(live.processed),
-            RestartRule::Vidur => live.processed,
+        live.prefill = match self.config.rules {
+            Rules::Engine => live.prefill.max(live.processed),
+            Rules::Vidur => live.processed,
         };
         live.processed = 0;
         live.room = 0;
@@ -333,6 +333,12 @@ impl State {
     /// Forgets an admitted request that has ended.
     pub(in crate::sim) fn leave(&mut self, slot: u32) {
         self.forget(slot);
+        self.admitted -= 1;
+    }
+
+    /// Forgets an admitted request, but not that it holds room.
+    pub(in crate::sim) fn leave_room_behind(&mut self, slot: u32) {
+        self.vacant.push(slot);
         self.admitted -= 1;
     }
 

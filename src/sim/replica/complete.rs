@@ -3,6 +3,7 @@
 use super::{Flight, Replica};
 use crate::sim::batching::Batching;
 use crate::sim::batching::state::{Batch, Member};
+use crate::sim::cluster::Rules;
 use crate::sim::cost::BatchShape;
 use crate::sim::{Observer, Record, Time};
 
@@ -87,7 +88,7 @@ impl Replica {
         }
         self.state.form_group();
         if fixed {
-            self.end_cohort(std::mem::take(&mut batch.cohort));
+            self.end_cohort(std::mem::take(&mut batch.cohort), &batch.members);
         }
         batch.members.clear();
         batch.grouped = 0;
@@ -153,8 +154,8 @@ impl Replica {
         self.totals.completed += 1;
     }
 
-    /// Requests that began together keep their room until the last of them ends.
-    fn end_cohort(&mut self, cohort: Vec<u32>) {
+    /// Requests that began together keep their room until the last of them ends, with one of `members`.
+    fn end_cohort(&mut self, cohort: Vec<u32>, members: &[Member]) {
         let live = &self.state.live;
         let goes_on = |&slot: &u32| live[slot as usize].processed < live[slot as usize].total;
         if cohort.iter().any(goes_on) {
@@ -162,7 +163,11 @@ impl Replica {
             return;
         }
         for slot in cohort {
-            self.state.leave(slot);
+            if self.state.config.rules == Rules::Vidur && members.iter().all(|m| m.slot != slot) {
+                self.state.leave_room_behind(slot);
+            } else {
+                self.state.leave(slot);
+            }
         }
     }
 }

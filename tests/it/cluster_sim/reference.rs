@@ -6,7 +6,7 @@ mod policies;
 use std::collections::VecDeque;
 
 use mst::sim::batching::{Batching, QueueOrder};
-use mst::sim::cluster::{ClusterConfig, EngineConfig, RestartRule};
+use mst::sim::cluster::{ClusterConfig, EngineConfig, Rules};
 use mst::sim::cost::BatchShape;
 use mst::sim::{PrefixTable, Record, Request, Time};
 
@@ -299,7 +299,12 @@ impl<'a> Replica<'a> {
         if fixed {
             if flight.cohort.iter().all(|&i| self.jobs[i].done()) {
                 for index in flight.cohort {
-                    self.release(index);
+                    let last = flight.members.iter().any(|m| m.0 == index);
+                    if last || self.config.rules == Rules::Engine {
+                        self.release(index);
+                    } else {
+                        self.job(index).admitted = false;
+                    }
                 }
             } else {
                 self.cohorts.push_back(flight.cohort);
@@ -336,12 +341,12 @@ impl<'a> Replica<'a> {
     fn preempt(&mut self, index: usize) {
         self.release(index);
         self.restarts += 1;
-        let rule = self.config.restart;
+        let rule = self.config.rules;
         let ranked = self.ranked();
         let job = self.job(index);
         job.prefill = match rule {
-            RestartRule::Vidur => job.processed,
-            RestartRule::Recompute => job.prefill.max(job.processed),
+            Rules::Vidur => job.processed,
+            Rules::Engine => job.prefill.max(job.processed),
         };
         job.processed = 0;
         job.prefilled = false;

@@ -51,7 +51,7 @@ fn roomy(batching: Batching, cap: u32, clock: Clock) -> ClusterConfig {
             watermark: 0.01,
             preallocate_tokens: 64,
             prefix_caching: false,
-            restart: RestartRule::Recompute,
+            rules: Rules::Engine,
             max_model_len: 1 << 17,
         },
         replay: None,
