@@ -131,6 +131,8 @@ pub struct ExploreContext {
     pub logs: PathBuf,
     /// Tasks of the array; `None`: the job that gathers.
     pub parts: Option<u32>,
+    /// Threads, and so CPUs, in place of the profile's.
+    pub threads: Option<u32>,
 }
 
 /// What every template is given.
@@ -307,8 +309,11 @@ impl Scripts {
             submit_dir: &'a Path,
             parts: Option<u32>,
             throttle: Option<u32>,
+            requeue: bool,
             part: Part,
         }
+        let mut part = Part::of_client(&self.profile, None);
+        part.cpus = context.threads.unwrap_or(part.cpus);
         let (title, log) = match context.parts {
             Some(_) => ("The parts of an exploration.", "explore-%A_%a.out"),
             None => ("The outcome of an exploration.", "explore-%j.out"),
@@ -322,7 +327,8 @@ impl Scripts {
                 submit_dir: &context.submit_dir,
                 parts: context.parts,
                 throttle: self.profile.array_throttle,
-                part: Part::of_client(&self.profile, None),
+                requeue: self.profile.requeue,
+                part,
             },
         )
     }

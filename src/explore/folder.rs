@@ -20,6 +20,8 @@ pub const CELLS: &str = "cells.jsonl";
 pub const RUNS: &str = "runs";
 /// The folder of the parts of an array.
 pub const PARTS: &str = "parts";
+/// Lies in the folder of a part that came to its end.
+const ENDED: &str = "ended";
 
 /// Which runs leave their requests and plots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -31,6 +33,36 @@ pub enum KeepRuns {
     All,
     /// None.
     None,
+}
+
+/// The folder of a part, counted from zero.
+pub fn part(output: &Path, (part, parts): (usize, usize)) -> PathBuf {
+    output.join(PARTS).join(format!("{}-of-{parts}", part + 1))
+}
+
+/// Marks the folder of a part: every search of it has an answer.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn mark_ended(part: &Path) -> std::io::Result<()> {
+    fs_err::write(part.join(ENDED), "")
+}
+
+/// Takes the mark away: the part is to be searched again.
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn unmark(part: &Path) -> std::io::Result<()> {
+    match fs_err::remove_file(part.join(ENDED)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The parts that did not come to their end, counted from one.
+pub fn missing_parts(output: &Path, parts: usize) -> Vec<usize> {
+    let is_missing = |index: &usize| !part(output, (*index, parts)).join(ENDED).is_file();
+    (0..parts).filter(is_missing).map(|index| index + 1).collect()
 }
 
 /// The ledgers of all parts below an output folder.

@@ -4,7 +4,7 @@ mod progress;
 mod submit;
 mod told;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
@@ -46,7 +46,7 @@ pub(crate) struct Args {
     /// Begin no new probe after this many minutes
     #[arg(long, value_name = "MINUTES", value_parser = positive)]
     time_limit: Option<f64>,
-    /// Threads [default: all cores]
+    /// Threads [default: all cores]; with --submit, CPUs of each job [default: `cpus` of `driver` in the cluster profile]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     num_threads: Option<u32>,
     /// Which runs leave config.json, request_metrics.csv and plots
@@ -62,12 +62,21 @@ pub(crate) struct Args {
     /// Search only the I-th of N parts of the grid; the command without --part then writes the outcome of all
     #[arg(long, value_name = "I/N", value_parser = part, help_heading = "Slurm")]
     part: Option<(usize, usize)>,
+    /// Write the outcome of N parts. Where one did not come to its end, search nothing: say which, and exit with 5
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..),
+        conflicts_with = "part",
+        help_heading = "Slurm"
+    )]
+    gather: Option<u32>,
     /// Submit an array of so many jobs, each with a part of the grid, and a last job that writes the outcome
     #[arg(
         long,
         value_name = "JOBS",
         value_parser = clap::value_parser!(u32).range(1..),
-        conflicts_with = "part",
+        conflicts_with_all = ["part", "gather"],
         help_heading = "Slurm"
     )]
     submit: Option<u32>,
@@ -141,34 +150,22 @@ Examples:
   mst explore grid.yml --output-dir out --submit 8      eight jobs under Slurm, and one that gathers
   mst explore grid.yml --output-dir out --part 1/8      one of eight by hand; at the end, once, without --part
 
-Exit codes: 0 every search has an answer, 4 no search found a rate, 5 the time limit left searches without an answer;
-run it again to go on.";
+Exit codes: 0 every search has an answer, 4 no search found a rate, 5 searches are left without an answer (the time
+limit, or with --gather a part that did not end); run it again to go on.";
 
 /// Runs the verb.
 #[expect(clippy::needless_pass_by_value, reason = "every verb is given its arguments")]
 pub(crate) fn run(args: Args) -> Outcome {
     let began = Instant::now();
     let interrupt = Interrupt::listen()?;
-    let path = args
-        .config
-        .as_ref()
-        .or(args.config_path.as_ref())
-        .ok_or_else(|| anyhow!("no CONFIG"))?;
-    let file = GridFile::read(path).map_err(Failure::input)?;
-    let grid = Grid::new(&file, path).map_err(Failure::input)?;
-    if grid.cells.is_empty() {
-        return Err(Failure::input(anyhow!(
-            "{}: no cell of the grid is left; {}",
-            path.display(),
-            left_out(&grid)
-        )));
-    }
-    if let Some(jobs) = args.submit {
-        return submit::submit(&args, path, jobs);
-    }
-    let beside = path.parent().unwrap_or(std::path::Path::new("."));
+    let (path, file, grid) = args.grid().map_err(Failure::input)?;
+    let beside = path.parent().unwrap_or(Path::new("."));
     let traces = Traces::read(&grid, beside).map_err(Failure::input)?;
     let library = Library::open(args.places()).map_err(Failure::input)?;
+    if let Some(jobs) = args.submit {
+        // Files that cannot be read are told here, and not by every job.
+        return submit::submit(&args, path, jobs);
+    }
     let evaluator = Simulated::new(&library, &traces);
 
     let output = &args.output_dir;
@@ -180,6 +177,9 @@ pub(crate) fn run(args: Args) -> Outcome {
         )),
         other => other.into(),
     })?;
+    if args.part.is_some() {
+        folder::unmark(&own)?;
+    }
     write_json(&own.join("args.json"), &args.told(path))?;
     write_json(&own.join("config.json"), &file)?;
     let others = if args.part.is_none() {
@@ -194,7 +194,12 @@ pub(crate) fn run(args: Args) -> Outcome {
         .time_limit
         .map(|minutes| Duration::from_secs_f64(60.0 * minutes));
     let is_over = || limit.is_some_and(|limit| began.elapsed() >= limit);
+    let missing = args
+        .gather
+        .map_or(Vec::new(), |parts| folder::missing_parts(output, parts as usize));
     let stopped = || interrupt.is_set() || is_over() || lease.is_lost();
+    // What is missing is for the parts to search, which have the whole array's cores for it.
+    let searched = || !missing.is_empty() || stopped();
     let rules = args.search.rules();
     let plan = Plan {
         threads: args.threads(),
@@ -206,14 +211,22 @@ pub(crate) fn run(args: Args) -> Outcome {
         evaluator: &evaluator,
         ledger: &ledger,
         rules: &rules,
-        stopped: &stopped,
+        stopped: &searched,
     };
     let progress = Progress::new(&grid);
     let exploration = explore(&grid, &plan, &means, &progress)?;
     progress.end();
     let outcome = crate::explore::Outcome::of(&grid, &exploration);
-    if args.part.is_none() {
-        let keep = args.keep_runs.into();
+    if args.part.is_some() {
+        if exploration.complete {
+            folder::mark_ended(&own)?;
+        }
+    } else {
+        let keep = if exploration.complete || missing.is_empty() {
+            args.keep_runs.into()
+        } else {
+            KeepRuns::None
+        };
         folder::keep_runs(
             output,
             keep,
@@ -236,9 +249,12 @@ pub(crate) fn run(args: Args) -> Outcome {
         return Ok(interrupt.exit());
     }
     if !exploration.complete {
-        eprintln!(
-            "note: the time limit left searches without an answer; run the same command again to go on"
-        );
+        match &missing[..] {
+            [] => eprintln!(
+                "note: the time limit left searches without an answer; run the same command again to go on"
+            ),
+            missing => told::missing(missing, args.gather, output),
+        }
         return Ok(Exit::Undecided);
     }
     let found = args.part.is_some() || outcome.rows.iter().any(|row| row.qps.is_some());
@@ -255,6 +271,25 @@ fn left_out(grid: &Grid) -> String {
 }
 
 impl Args {
+    /// The grid, its file, and where that is.
+    fn grid(&self) -> anyhow::Result<(&Path, GridFile, Grid)> {
+        let path = self
+            .config
+            .as_ref()
+            .or(self.config_path.as_ref())
+            .ok_or_else(|| anyhow!("no CONFIG"))?;
+        let file = GridFile::read(path)?;
+        let grid = Grid::new(&file, path)?;
+        if grid.cells.is_empty() {
+            return Err(anyhow!(
+                "{}: no cell of the grid is left; {}",
+                path.display(),
+                left_out(&grid)
+            ));
+        }
+        Ok((path, file, grid))
+    }
+
     fn threads(&self) -> usize {
         let all = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         self.num_threads.map_or(all, |n| n as usize)
@@ -271,10 +306,7 @@ impl Args {
     fn prepare(&self) -> std::io::Result<(PathBuf, Option<PathBuf>)> {
         let own = match self.part {
             None => self.output_dir.clone(),
-            Some((i, n)) => self
-                .output_dir
-                .join(folder::PARTS)
-                .join(format!("{}-of-{n}", i + 1)),
+            Some(part) => folder::part(&self.output_dir, part),
         };
         fs_err::create_dir_all(&own)?;
         if let Some(cache) = &self.cache_dir {
@@ -287,7 +319,7 @@ impl Args {
     }
 
     /// What `args.json` holds.
-    fn told(&self, path: &std::path::Path) -> serde_json::Value {
+    fn told(&self, path: &Path) -> serde_json::Value {
         let search = &self.search;
         serde_json::json!({
             "config_path": path, "output_dir": self.output_dir, "cache_dir": self.cache_dir,

@@ -44,6 +44,22 @@ pub(super) fn print(outcome: &Outcome, output: &Path, format: Format) -> anyhow:
     Ok(())
 }
 
+/// Says on stderr which parts did not come to their end, and what to do.
+pub(super) fn missing(parts: &[usize], of: Option<u32>, output: &Path) {
+    let of = of.unwrap_or_default();
+    let logs = output.join(super::submit::FOLDER);
+    for part in parts {
+        eprintln!(
+            "part {part} of {of} did not come to its end; why stands in the newest {}/explore-*_{part}.out",
+            logs.display()
+        );
+    }
+    eprintln!(
+        "note: the outcome is not whole; run the same command again (--submit {of}): what was simulated is not \
+         simulated again"
+    );
+}
+
 fn table(rows: &[Row]) -> String {
     let mut table = Table::new();
     table

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::support;
 
 /// A grid that takes a second: three routers, two batch policies, two sizes, two objectives.
-const GRID: &str = "\
+pub(crate) const GRID: &str = "\
 clusters: [{device: a100, network_device: a100_dgx, gpus_per_node: 8}]
 global_schedulers: [{scheduler: round_robin}, {scheduler: lor}, {scheduler: ranked_sticky_lop_uncached, top_k: 2}]
 replica_schedulers: [{scheduler: vllm_v1, chunk_size: [256, 1024]}]
@@ -30,33 +30,38 @@ search_configs:
   - {trace: tiny, model: Llama, search_for: qps, num_replicas: 2, qps: 4, num_requests: 150}
 ";
 
+/// Writes a grid and its trace into a folder.
+pub(crate) fn lay(folder: &Path, grid: &str) {
+    std::fs::write(folder.join("grid.yml"), grid).unwrap();
+    let mut rows = String::new();
+    for i in 0..120u64 {
+        let (blocks, tail) = (1 + i * 7 % 5, 1 + i * 331 % 511);
+        let shared = |block: u64| {
+            if block < 2 {
+                block + 10 * (i % 6)
+            } else {
+                1000 + 10 * i + block
+            }
+        };
+        let mut hashes: Vec<u64> = (0..blocks).map(shared).collect();
+        hashes.push(5000 + i);
+        let (input, output) = (512 * blocks + tail, 1 + i * 37 % 90);
+        let row = serde_json::json!({
+            "timestamp": 1000 * i, "input_length": input, "output_length": output, "hash_ids": hashes,
+        });
+        rows += &row.to_string();
+        rows.push('\n');
+    }
+    std::fs::write(folder.join("tiny.jsonl"), rows).unwrap();
+}
+
 /// A folder with a grid and its trace.
 struct Ground(tempfile::TempDir);
 
 impl Ground {
     fn new(grid: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("grid.yml"), grid).unwrap();
-        let mut rows = String::new();
-        for i in 0..120u64 {
-            let (blocks, tail) = (1 + i * 7 % 5, 1 + i * 331 % 511);
-            let shared = |block: u64| {
-                if block < 2 {
-                    block + 10 * (i % 6)
-                } else {
-                    1000 + 10 * i + block
-                }
-            };
-            let mut hashes: Vec<u64> = (0..blocks).map(shared).collect();
-            hashes.push(5000 + i);
-            let (input, output) = (512 * blocks + tail, 1 + i * 37 % 90);
-            let row = serde_json::json!({
-                "timestamp": 1000 * i, "input_length": input, "output_length": output, "hash_ids": hashes,
-            });
-            rows += &row.to_string();
-            rows.push('\n');
-        }
-        std::fs::write(dir.path().join("tiny.jsonl"), rows).unwrap();
+        lay(dir.path(), grid);
         Self(dir)
     }
 
@@ -348,6 +353,38 @@ fn replicas_and_given_rates_are_searched() {
 }
 
 #[test]
+fn a_part_that_is_missing_is_told_and_not_searched() {
+    let ground = Ground::new(GRID);
+    let options = ["--keep-runs", "none", "--seeds", "1"];
+    let part = |which: &str, more: &[&str]| {
+        let all = [&["--part", which], &options[..], more].concat();
+        ground.command("out", &all).output().unwrap().status.code()
+    };
+    let gather = || {
+        let all = [&["--gather", "2"], &options[..]].concat();
+        let done = ground.command("out", &all).output().unwrap();
+        (done.status.code(), String::from_utf8(done.stderr).unwrap())
+    };
+    assert_eq!(part("1/2", &[]), Some(0));
+    let (code, told) = gather();
+    assert_eq!(code, Some(5), "{told}");
+    assert!(
+        told.contains("part 2 of 2 did not") && !told.contains("part 1 of 2"),
+        "{told}"
+    );
+    assert!(told.contains("\n0 probes simulated"), "{told}");
+    // One that was stopped has not come to its end either, not even if it had before.
+    assert_eq!(part("2/2", &[]), Some(0));
+    std::fs::remove_file(ground.path("out/parts/2-of-2/cells.jsonl")).unwrap();
+    assert_eq!(part("2/2", &["--time-limit", "0.00001"]), Some(5));
+    assert_eq!(gather().0, Some(5));
+    assert_eq!(part("2/2", &[]), Some(0));
+    assert_eq!(gather().0, Some(0));
+    ground.run("whole", &options);
+    assert!(results(&ground.path("whole")) == results(&ground.path("out")));
+}
+
+#[test]
 fn jobs_are_an_array_and_one_that_gathers() {
     let ground = Ground::new(GRID);
     let out = ground.run(
@@ -355,7 +392,8 @@ fn jobs_are_an_array_and_one_that_gathers() {
         &["--submit", "3", "--dry-run", "--seeds", "2", "--no-prune"],
     );
     assert!(out.contains("#SBATCH --array=1-3\n"), "{out}");
-    assert!(out.contains("--part \"$SLURM_ARRAY_TASK_ID/3\"\n"), "{out}");
+    assert!(out.contains(" --part=\"$SLURM_ARRAY_TASK_ID/3\"\n"), "{out}");
+    assert!(out.contains(" --gather=3 --num-threads=4\n"), "{out}");
     assert_eq!(out.matches("--seeds=2").count(), 2, "{out}");
     assert!(
         out.contains("--no-prune") && !ground.path("out").exists(),

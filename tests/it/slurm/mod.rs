@@ -2,6 +2,7 @@
 
 mod cluster;
 mod executor;
+mod explore;
 mod faults;
 mod harness;
 mod killed;
