@@ -5,6 +5,7 @@
 //! | room | what it holds |
 //! |---|---|
 //! | [`units`] | rates, token counts (pure) |
+//! | [`yaml`] | what is wrong with a YAML file (pure) |
 //! | [`stats`] | quantiles, moments, tests, trends, warm-up (pure) |
 //! | [`workload`] | lengths, arrivals, prompts, all seeded |
 //! | [`trial`] | what a trial is and what it measures (pure) |
@@ -48,3 +49,4 @@ pub mod store;
 pub mod trial;
 pub mod units;
 pub mod workload;
+pub mod yaml;

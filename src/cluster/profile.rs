@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_saphyr::Error as YamlError;
 
 use super::memory::Memory;
 use crate::executor::slurm::time;
@@ -185,7 +184,7 @@ impl Profile {
         let profile: Self = serde_saphyr::from_str(text).map_err(|error| ProfileError {
             path: path.to_owned(),
             line: error.location().map(|at| at.line()),
-            problem: problem(error.without_snippet()),
+            problem: crate::yaml::problem(error.without_snippet()),
         })?;
         profile.check().map_err(|(key, problem)| ProfileError {
             path: path.to_owned(),
@@ -261,30 +260,6 @@ fn line_of(text: &str, key: &str) -> Option<u64> {
     }
     let found = lines.find(|(_, line)| begins(line, name))?;
     Some(found.0 as u64 + 1)
-}
-
-/// What is wrong, with the known names where one is not known.
-fn problem(error: &YamlError) -> String {
-    const NEAR: f64 = 0.6;
-    if let YamlError::SerdeUnknownField { field, expected, .. } = error {
-        let near = expected
-            .iter()
-            .map(|known| (*known, strsim::normalized_damerau_levenshtein(field, known)))
-            .filter(|(_, closeness)| *closeness >= NEAR)
-            .max_by(|a, b| a.1.total_cmp(&b.1));
-        let hint = near.map_or(String::new(), |(known, _)| format!("did you mean {known}? "));
-        return format!(
-            "`{field}` is not a setting here; {hint}known are {}",
-            expected.join(", ")
-        );
-    }
-    let text = error.to_string();
-    // The place stands in front of the message already.
-    let end = text
-        .find("\n -->")
-        .or(text.find(" at line "))
-        .unwrap_or(text.len());
-    text[..end].trim().to_owned()
 }
 
 /// A time limit in YAML: text as Slurm's `--time`, or `24h`.

@@ -2,13 +2,8 @@
 
 use std::path::Path;
 
-use serde::de::DeserializeOwned;
-use serde_saphyr::Error as YamlError;
-
 use super::DeploymentError;
-
-/// How alike two names must be for the one to be meant by the other.
-const NEAR: f64 = 0.6;
+use serde::de::DeserializeOwned;
 
 /// Reads a YAML file.
 ///
@@ -26,7 +21,7 @@ pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, Deployme
     serde_saphyr::from_str(text).map_err(|error| DeploymentError::File {
         path: path.to_owned(),
         line: error.location().map(|at| at.line()),
-        problem: problem(error.without_snippet()),
+        problem: crate::yaml::problem(error.without_snippet()),
     })
 }
 
@@ -43,30 +38,6 @@ pub fn line_of(text: &str, key: &str) -> Option<u64> {
         from += found;
     }
     Some(from as u64 + 1)
-}
-
-/// What is wrong, with the known names where one is not known.
-fn problem(error: &YamlError) -> String {
-    if let YamlError::SerdeUnknownField { field, expected, .. } = error {
-        let near = expected
-            .iter()
-            .map(|known| (*known, strsim::normalized_damerau_levenshtein(field, known)))
-            .filter(|(_, closeness)| *closeness >= NEAR)
-            .max_by(|a, b| a.1.total_cmp(&b.1));
-        let hint = near.map_or(String::new(), |(known, _)| format!("did you mean {known}? "));
-        return format!(
-            "`{field}` is not a key here; {hint}known are {}",
-            expected.join(", ")
-        );
-    }
-    let text = error.to_string();
-    // The place stands in front of the message already.
-    let end = text
-        .find("\n -->")
-        .or(text.find(" at line "))
-        .unwrap_or(text.len());
-    let place = text.strip_prefix("error: ").map_or(0, |_| "error: ".len());
-    text[place..end.max(place)].trim().to_owned()
 }
 
 #[cfg(test)]

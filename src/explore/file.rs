@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use serde_saphyr::{Error as YamlError, Spanned};
+use serde_saphyr::Spanned;
 
 use super::condition::Condition;
 use super::numbers::Numbers;
@@ -195,7 +195,7 @@ impl GridFile {
         let file: Self = serde_saphyr::from_str(text).map_err(|error| GridError {
             path: path.to_owned(),
             line: error.location().map(|at| at.line()).filter(|line| *line > 0),
-            problem: problem(error.without_snippet()),
+            problem: crate::yaml::problem(error.without_snippet()),
         })?;
         file.check().map_err(|(line, problem)| GridError {
             path: path.to_owned(),
@@ -360,29 +360,6 @@ fn distinct<'a>(
 /// The line where an entry begins.
 pub(super) fn line<T>(entry: &Spanned<T>) -> Option<u64> {
     Some(entry.referenced.line()).filter(|line| *line > 0)
-}
-
-/// What is wrong, with the known names where one is not known.
-fn problem(error: &YamlError) -> String {
-    if let YamlError::SerdeUnknownField { field, expected, .. } = error {
-        let near = expected
-            .iter()
-            .map(|known| (*known, strsim::normalized_damerau_levenshtein(field, known)))
-            .filter(|(_, closeness)| *closeness >= 0.6)
-            .max_by(|a, b| a.1.total_cmp(&b.1));
-        let hint = near.map_or(String::new(), |(known, _)| format!("did you mean {known}? "));
-        return format!(
-            "`{field}` is not known here; {hint}known are {}",
-            expected.join(", ")
-        );
-    }
-    let text = error.to_string();
-    // The place stands in front of the message already.
-    let end = text
-        .find("\n -->")
-        .or(text.find(" at line "))
-        .unwrap_or(text.len());
-    text[..end].trim().to_owned()
 }
 
 fn fcfs() -> Vec<Spanned<QueueEntry>> {

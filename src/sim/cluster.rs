@@ -151,8 +151,13 @@ impl Cluster<'_> {
         {
             self.arrive(request, observer);
         }
+        self.settle(limit, observer);
+    }
+
+    /// Brings all replicas to `limit`.
+    fn settle<O: Observer>(&mut self, limit: Time, observer: &mut O) {
         for replica in &mut self.replicas {
-            replica.advance(limit, observer);
+            replica.settle(limit, observer);
         }
     }
 
@@ -172,7 +177,7 @@ impl Cluster<'_> {
                 .min();
             let (boundary, index) = next.unwrap_or((Time::MAX, 0));
             if arrival.min(boundary) >= limit {
-                return;
+                return self.settle(limit, &mut observer);
             }
             if arrival <= boundary {
                 if let Some(request) = source.next() {

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 /// Rooms, lowest first. A room may import those before it.
-const ORDER: [&str; 21] = [
+const ORDER: [&str; 22] = [
     "units",
+    "yaml",
     "stats",
     "workload",
     "trial",
@@ -31,8 +32,9 @@ const ORDER: [&str; 21] = [
 /// Rooms of one level, which may import one another.
 const PEERS: [&str; 4] = ["loadgen", "executor", "endpoint", "store"];
 /// Rooms and files that do no input or output and read no clock.
-const PURE: [&str; 8] = [
+const PURE: [&str; 9] = [
     "units",
+    "yaml",
     "stats",
     "trial",
     "criterion",

@@ -105,28 +105,10 @@ fn run(router: RouterConfig, source: &mut dyn Source, prefixes: &Arc<PrefixTable
     (totals, seen)
 }
 
-const POLICIES: [RouterConfig; 13] = [
-    RouterConfig::Random,
-    RouterConfig::RoundRobin,
-    RouterConfig::Lor,
-    RouterConfig::LorWaiting,
-    RouterConfig::Lop,
-    RouterConfig::LopBinary,
-    RouterConfig::LopBatchEnd,
-    RouterConfig::LopUncached,
-    RouterConfig::StickyRoundRobin,
-    RouterConfig::StickyLor,
-    RouterConfig::StickyLop,
-    RouterConfig::RankedStickyLopUncached { top_k: 1 },
-    RouterConfig::TolerantStickyLopUncached {
-        tolerance_factor: 1.5,
-    },
-];
-
 #[test]
 fn every_policy_serves_the_whole_trace() {
     let trace = Arc::new(trace("mooncake_conversation_first300.jsonl"));
-    for policy in POLICIES {
+    for policy in RouterConfig::one_of_each() {
         let mut ways = Vec::new();
         for rate in [2.0, 2.0, 20.0] {
             let pacing = Pacing::Gaps {
@@ -164,7 +146,7 @@ fn sticky_policies_keep_conversations_and_find_what_was_said() {
     });
     let plan = Arc::new(SessionPlan::new(&serde_json::from_value(config).unwrap(), 2).unwrap());
     let mut cached = Vec::new();
-    for policy in POLICIES {
+    for policy in RouterConfig::one_of_each() {
         let mut source = Sessions::new(Arc::clone(&plan), &Gaps::Poisson, 10.0, 2).unwrap();
         let (totals, seen) = run(policy, &mut source, plan.prefixes());
         assert_eq!(totals.completed, plan.requests() as u64, "{policy}");

@@ -55,30 +55,41 @@ pub enum RouterConfigError {
     },
 }
 
-/// The policies without a parameter.
-const PLAIN: [RouterConfig; 11] = [
-    RouterConfig::Random,
-    RouterConfig::RoundRobin,
-    RouterConfig::Lor,
-    RouterConfig::LorWaiting,
-    RouterConfig::Lop,
-    RouterConfig::LopBinary,
-    RouterConfig::LopBatchEnd,
-    RouterConfig::LopUncached,
-    RouterConfig::StickyRoundRobin,
-    RouterConfig::StickyLor,
-    RouterConfig::StickyLop,
-];
 const RANKED: &str = "ranked_sticky_lop_uncached";
 const TOLERANT: &str = "tolerant_sticky_lop_uncached";
 
 fn names() -> String {
-    let mut names: Vec<_> = PLAIN.iter().map(RouterConfig::name).collect();
+    let mut names: Vec<_> = RouterConfig::PLAIN.iter().map(RouterConfig::name).collect();
     names.extend([RANKED, TOLERANT]);
     names.join(", ")
 }
 
 impl RouterConfig {
+    /// The policies without a parameter.
+    pub const PLAIN: [Self; 11] = [
+        Self::Random,
+        Self::RoundRobin,
+        Self::Lor,
+        Self::LorWaiting,
+        Self::Lop,
+        Self::LopBinary,
+        Self::LopBatchEnd,
+        Self::LopUncached,
+        Self::StickyRoundRobin,
+        Self::StickyLor,
+        Self::StickyLop,
+    ];
+
+    /// One of each: those without a parameter, and the others with one that is in use.
+    pub fn one_of_each() -> Vec<Self> {
+        let mut all = Self::PLAIN.to_vec();
+        all.push(Self::RankedStickyLopUncached { top_k: 2 });
+        all.push(Self::TolerantStickyLopUncached {
+            tolerance_factor: 2.0,
+        });
+        all
+    }
+
     /// Its name in the explorer's YAML.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -170,7 +181,7 @@ impl TryFrom<Flat> for RouterConfig {
                 )
             }
             name => {
-                let plain = PLAIN.into_iter().find(|p| p.name() == name);
+                let plain = RouterConfig::PLAIN.into_iter().find(|p| p.name() == name);
                 let unknown = || RouterConfigError::Unknown(name.to_owned());
                 (plain.ok_or_else(unknown)?, flat.top_k, flat.tolerance_factor)
             }
@@ -222,7 +233,7 @@ mod tests {
 
     #[test]
     fn every_name_of_the_explorer_is_read_and_written() {
-        for policy in PLAIN {
+        for policy in RouterConfig::PLAIN {
             let yaml = format!("scheduler: {}", policy.name());
             assert_eq!(parse(&yaml), Ok(policy));
             assert_eq!(policy.key(), policy.name());
@@ -245,7 +256,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let mut all = PLAIN.to_vec();
+        let mut all = RouterConfig::PLAIN.to_vec();
         all.push(RouterConfig::RankedStickyLopUncached { top_k: 4 });
         all.push(RouterConfig::TolerantStickyLopUncached {
             tolerance_factor: 1.5,

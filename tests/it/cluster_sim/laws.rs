@@ -334,23 +334,7 @@ fn the_same_prompt_again_is_computed_but_for_its_last_page() {
 
 /// One policy after the other.
 fn router(number: u64) -> RouterConfig {
-    let all = [
-        RouterConfig::Random,
-        RouterConfig::RoundRobin,
-        RouterConfig::Lor,
-        RouterConfig::LorWaiting,
-        RouterConfig::Lop,
-        RouterConfig::LopBinary,
-        RouterConfig::LopBatchEnd,
-        RouterConfig::LopUncached,
-        RouterConfig::StickyRoundRobin,
-        RouterConfig::StickyLor,
-        RouterConfig::StickyLop,
-        RouterConfig::RankedStickyLopUncached { top_k: 2 },
-        RouterConfig::TolerantStickyLopUncached {
-            tolerance_factor: 2.0,
-        },
-    ];
+    let all = RouterConfig::one_of_each();
     all[number as usize % all.len()]
 }
 

@@ -90,7 +90,7 @@ fn what_cannot_work_is_refused_before_slurm_is_asked() {
             "",
             "partiton: gpu\n",
             &["submit"][..],
-            "cluster.yml:1: `partiton` is not a setting here; did you mean partition?",
+            "cluster.yml:1: `partiton` is not a key here; did you mean partition?",
         ),
         ("", SMALL, &["submit", "--time", "60"], "write 60m or 60s"),
         (

@@ -5,24 +5,6 @@ use proptest::prelude::*;
 use super::*;
 use crate::sim::{PrefixSpan, Time};
 
-const ALL: [RouterConfig; 13] = [
-    RouterConfig::Random,
-    RouterConfig::RoundRobin,
-    RouterConfig::Lor,
-    RouterConfig::LorWaiting,
-    RouterConfig::Lop,
-    RouterConfig::LopBinary,
-    RouterConfig::LopBatchEnd,
-    RouterConfig::LopUncached,
-    RouterConfig::StickyRoundRobin,
-    RouterConfig::StickyLor,
-    RouterConfig::StickyLop,
-    RouterConfig::RankedStickyLopUncached { top_k: 2 },
-    RouterConfig::TolerantStickyLopUncached {
-        tolerance_factor: 2.0,
-    },
-];
-
 fn request(id: u64, input_tokens: u32, session: Option<u32>) -> Request {
     Request {
         id,
@@ -83,7 +65,7 @@ proptest! {
     /// A run of requests: each choice is one that the policy's definition allows, given where the conversations were.
     #[test]
     fn choices_are_allowed(
-        which in 0..ALL.len(),
+        which in 0..RouterConfig::one_of_each().len(),
         replicas in 1..7_usize,
         steps in prop::collection::vec(
             (prop::option::of(0..6_u32), 1..50_u32, prop::collection::vec((load(), 0..50_u32), 7)),
@@ -91,7 +73,7 @@ proptest! {
         ),
         seed in 0..1000_u64,
     ) {
-        let policy = ALL[which];
+        let policy = RouterConfig::one_of_each()[which];
         let mut router = Router::new(&policy, replicas as u32, seed);
         let mut homes = HashMap::new();
         let mut fresh = 0;
@@ -164,7 +146,7 @@ fn spread_of(policy: RouterConfig, replicas: u32, count: u64, session: impl Fn(u
 
 #[test]
 fn ties_are_drawn_evenly_but_for_those_that_count() {
-    for policy in ALL {
+    for policy in RouterConfig::one_of_each() {
         let counts = spread_of(policy, 4, 8_000, |id| id as u32);
         match policy {
             RouterConfig::LorWaiting => assert_eq!(counts, [8_000, 0, 0, 0]),
@@ -200,7 +182,7 @@ fn a_home_among_equals_is_kept_as_often_as_there_are_places() {
 
 #[test]
 fn one_seed_one_routing() {
-    for policy in ALL {
+    for policy in RouterConfig::one_of_each() {
         let route = |seed| {
             let mut router = Router::new(&policy, 5, seed);
             let loads = [Load::default(); 5];
@@ -218,7 +200,10 @@ fn one_seed_one_routing() {
 
 #[test]
 fn the_oblivious_need_no_loads() {
-    for policy in ALL.into_iter().filter(|p| !p.reads_loads()) {
+    for policy in RouterConfig::one_of_each()
+        .into_iter()
+        .filter(|p| !p.reads_loads())
+    {
         let mut router = Router::new(&policy, 3, 1);
         let to = router.route(&request(0, 10, Some(1)), &[], &mut |_| 0).replica;
         assert!(to < 3);
