@@ -1,6 +1,6 @@
 //! Which requests an iteration holds.
 //!
-//! A policy is a function: it sees the [`State`] of a replica, moves requests between its queue and a [`Batch`], and
+//! A policy is a function: it sees the `State` of a replica, moves requests between its queue and a `Batch`, and
 //! knows neither time nor cost.
 
 mod faster_transformer;

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! with the factors of [`Efficiency`](crate::sim::catalog::Efficiency). `step` and `sequence` are the CPU's; the head
-//! and the sampling belong to the last stage. The mean KV length of the decodes counts in steps of [`KV_STEP`] tokens,
+//! and the sampling belong to the last stage. The mean KV length of the decodes counts in steps of `KV_STEP` tokens,
 //! at the middle of each, so that many iterations in a row take equally long.
 
 use super::dense::{mean_kv, until_down};
