@@ -162,10 +162,13 @@ impl State {
             return 1;
         };
         let count = u64::from(count).min(end - group.clock) as u32;
+        if group.demand.is_none() {
+            return count;
+        }
         let mut wanted = 0;
         for step in 1..count {
             wanted += group.wanted_at(group.clock + u64::from(step));
-            if group.demand.is_some() && wanted >= self.kv.free() {
+            if wanted >= self.kv.free() {
                 return step;
             }
         }
@@ -176,6 +179,9 @@ impl State {
     /// they are held.
     pub(in crate::sim) fn grow_group(&mut self, count: u32) -> u64 {
         let mut held = 0;
+        if self.group.demand.is_none() {
+            return held;
+        }
         for step in 1..count {
             let wanted = self.group.wanted_at(self.group.clock + u64::from(step));
             self.kv.take_unnamed(wanted);
