@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::criterion::{Criterion, Earlier, Flow, Progress, Ruling, Throughput, Verdict};
 use crate::report::{Event, Observer};
 use crate::runner::{Judged, Trial, TrialError, TrialRunner, Watch};
-use crate::search::{Answer, Bracket, Probe, Search, Step};
+use crate::search::{Answer, Bracket, Goal, Observed, Probe, Search, Step};
 use crate::trial::{Measurement, TrialId, TrialSpec};
 use crate::units::Rate;
 
@@ -98,6 +98,7 @@ pub fn find(
         let trial = {
             let mut watch = Watching {
                 criterion,
+                goal: probe.goal,
                 observer,
                 interrupted: experiment.interrupted,
             };
@@ -106,19 +107,19 @@ pub fn find(
         if !probe.pooled {
             pooled.clear();
         }
-        let known = if probe.stage > 1 && criterion.forgets_in_stage_two() {
-            &[][..]
-        } else {
-            &history
+        let forgets = probe.stage > 1 && criterion.forgets_in_stage_two();
+        let earlier = Earlier {
+            pooled: &pooled,
+            history: if forgets { &[] } else { &history },
         };
-        let verdict = criterion.judge(
-            &trial.measurement,
-            &Earlier {
-                pooled: &pooled,
-                history: known,
-            },
-        );
-        search.observe(&probe, &verdict);
+        let verdict = criterion.judge(&trial.measurement, &earlier);
+        let (offered, load_s) = (trial.measurement.offered(), trial.measurement.offered_s);
+        search.observe(&Observed {
+            probe: &probe,
+            verdict: &verdict,
+            offered,
+            load_s,
+        });
         let bracket = search.bracket();
         let folder = runner.settle(
             &trial,
@@ -131,8 +132,8 @@ pub fn find(
         observer.see(&Event::TrialJudged {
             pair: experiment.pair.to_owned(),
             probe,
-            offered: trial.measurement.offered(),
-            verdict: verdict.clone(),
+            offered,
+            verdict: Box::new(verdict.clone()),
             bracket,
             left: search.left(),
             reused: trial.reused,
@@ -149,8 +150,8 @@ pub fn find(
         evidence.push(Evidence {
             id,
             probe,
-            offered: measurement.offered(),
-            load_s: measurement.offered_s,
+            offered,
+            load_s,
             verdict: verdict.clone(),
             folder,
             reused,
@@ -179,6 +180,7 @@ pub(crate) fn pause(seconds: f64, interrupted: &dyn Fn() -> bool) {
 /// Joins the criterion's early stop, the display and the interrupt.
 struct Watching<'a> {
     criterion: &'a dyn Criterion,
+    goal: Goal,
     observer: &'a mut dyn Observer,
     interrupted: &'a dyn Fn() -> bool,
 }
@@ -195,7 +197,7 @@ impl Watch for Watching<'_> {
             finished_per_minute: 60.0 * f64::from(finished) / so_far.elapsed_s.max(1e-3),
             ttft_p50_ms: so_far.ttft_p50_ms,
         });
-        self.criterion.watch(so_far)
+        self.criterion.watch(so_far, self.goal)
     }
 
     fn is_interrupted(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use super::{Target, Trials, rules};
 use crate::loadgen::{LoadGenError, LoadGenerator};
-use crate::search::{Probe, StagesConfig};
+use crate::search::{Goal, Probe, StagesConfig};
 use crate::settings::{Experiment, Settings};
 use crate::trial::LoadGenSpec;
 use crate::units::Rate;
@@ -76,6 +76,8 @@ pub fn example_commands(
         stage: 1,
         attempt: 0,
         pooled: false,
+        goal: Goal::default(),
+        duration_s: None,
     };
     let dir = tempfile::tempdir()?;
     let commands = loadgen.prepare(&trials.job(&trials.spec(experiment, &probe)), dir.path())?;

@@ -116,7 +116,7 @@ impl Observer for ProgressFile {
 mod tests {
     use super::*;
     use crate::criterion::{Ruling, Verdict};
-    use crate::search::{Answer, Probe, Status};
+    use crate::search::{Answer, Goal, Probe, Status};
 
     fn probe(rate: f64) -> Probe {
         Probe {
@@ -124,6 +124,8 @@ mod tests {
             stage: 1,
             attempt: 0,
             pooled: false,
+            goal: Goal::default(),
+            duration_s: None,
         }
     }
 
@@ -142,7 +144,7 @@ mod tests {
             pair: "8_8".to_owned(),
             probe: probe(rate),
             offered: Rate::per_minute(rate),
-            verdict: Verdict {
+            verdict: Box::new(Verdict {
                 criterion: "oracle".to_owned(),
                 ruling: Ruling::Sustainable,
                 margin: None,
@@ -150,7 +152,7 @@ mod tests {
                 capacity_hint: None,
                 reasons: Vec::new(),
                 statistics: serde_json::Value::Null,
-            },
+            }),
             bracket: Bracket {
                 largest_true: Some(Rate::per_minute(rate)),
                 ..Bracket::default()

@@ -57,7 +57,7 @@ impl<'a> Trials<'a> {
                 },
             },
             rate: probe.rate,
-            duration_s: self.settings.duration.as_secs_f64(),
+            duration_s: probe.duration_s.unwrap_or(self.settings.duration.as_secs_f64()),
             loadgen: self.loadgen.clone(),
             seed: seeds::derive(
                 self.settings.seed,

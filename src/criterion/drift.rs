@@ -14,6 +14,7 @@ pub use latency::LatencyGrowth;
 use serde_json::json;
 
 use super::{Criterion, Earlier, Flow, Progress, Ruling, Verdict, success_rate};
+use crate::search::Goal;
 use crate::trial::{Estimate, Measurement};
 
 /// The default criterion.
@@ -188,7 +189,7 @@ impl Criterion for Drift {
     /// `sqrt(1.2 * 2 / n)` after `n` requests. The drift must exceed 5 % by five times `sqrt(2 / n)`, in both estimates,
     /// over at least ten service times: so many looks as one likes then end a stationary trial less often than once in
     /// 10,000.
-    fn watch(&self, so_far: &Progress) -> Flow {
+    fn watch(&self, so_far: &Progress, _goal: Goal) -> Flow {
         let Some(estimate) = DriftEstimate::of(&so_far.backlog) else {
             return Flow::Continue;
         };

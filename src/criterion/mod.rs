@@ -7,6 +7,7 @@ pub mod welch;
 
 use serde::{Deserialize, Serialize};
 
+use crate::search::Goal;
 use crate::trial::{Backlog, Estimate, Measurement};
 use crate::units::Rate;
 
@@ -110,7 +111,7 @@ pub trait Criterion: Send {
     }
 
     /// Looks at a running trial; the default never ends one early.
-    fn watch(&self, _so_far: &Progress) -> Flow {
+    fn watch(&self, _so_far: &Progress, _goal: Goal) -> Flow {
         Flow::Continue
     }
 }

@@ -14,7 +14,7 @@ use super::ledger::{Ledger, LedgerError, Line, SIMULATOR};
 use super::probe::{Evaluator, Facts, Point, Probed};
 use super::replicas::LeastReplicas;
 use crate::criterion::{Ruling, Verdict};
-use crate::search::{Bracketing, BracketingConfig, Search, Status, Step};
+use crate::search::{Bracketing, BracketingConfig, Observed, Search, Status, Step};
 use crate::slo::SloConfig;
 use crate::units::Rate;
 
@@ -193,7 +193,12 @@ impl<'a> CellSearch<'a> {
             match search.next() {
                 Step::Probe(probe) => {
                     let pass = self.holds(slo, at(probe.rate.rounded_per_second()))?;
-                    search.observe(&probe, &verdict(pass));
+                    search.observe(&Observed {
+                        probe: &probe,
+                        verdict: &verdict(pass),
+                        offered: probe.rate,
+                        load_s: 0.0,
+                    });
                 }
                 Step::Done(answer) => {
                     return Ok(Found {

@@ -88,7 +88,7 @@ pub enum Event {
         /// The rate that was offered.
         offered: Rate,
         /// The verdict.
-        verdict: Verdict,
+        verdict: Box<Verdict>,
         /// What the search knows now.
         bracket: Bracket,
         /// Trials that it still needs.

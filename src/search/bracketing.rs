@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Answer, Bracket, Left, Probe, Search, Status, Step};
-use crate::criterion::{Ruling, Verdict};
+use super::{Answer, Bracket, Goal, Left, Observed, Probe, Search, Status, Step};
+use crate::criterion::Ruling;
 use crate::units::Rate;
 
 /// Most steps up: beyond a million times the first rate, all requests come at once.
@@ -192,11 +192,14 @@ impl Search for Bracketing {
                 stage: if low.is_some() && high.is_some() { 2 } else { 1 },
                 attempt: 0,
                 pooled: false,
+                goal: Goal::Decide,
+                duration_s: None,
             }),
         }
     }
 
-    fn observe(&mut self, probe: &Probe, verdict: &Verdict) {
+    fn observe(&mut self, seen: &Observed<'_>) {
+        let Observed { probe, verdict, .. } = *seen;
         if self.done.is_some() {
             return;
         }

@@ -86,7 +86,7 @@ mod tests {
 
     use super::*;
     use crate::criterion::Ruling;
-    use crate::search::testing::verdict;
+    use crate::search::testing::{seen, verdict};
     use crate::search::{Search, Stages, StagesLegacy, Step};
     use crate::units::Rate;
 
@@ -103,7 +103,8 @@ mod tests {
     fn told(search: &mut dyn Search, mut oracle: impl FnMut(f64) -> Ruling) -> Vec<(Left, u8)> {
         let mut all = vec![(search.left(), 1)];
         while let Step::Probe(probe) = search.next() {
-            search.observe(&probe, &verdict(oracle(probe.rate.as_per_minute())));
+            let verdict = verdict(oracle(probe.rate.as_per_minute()));
+            search.observe(&seen(&probe, &verdict));
             all.push((search.left(), search.bracket().stage));
         }
         all

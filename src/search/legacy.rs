@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use super::left::{Left, Standing};
 use super::stages::StagesConfig;
-use super::{Answer, Bracket, Probe, Search, Status, Step};
-use crate::criterion::{Ruling, Verdict};
+use super::{Answer, Bracket, Goal, Observed, Probe, Search, Status, Step};
+use crate::criterion::Ruling;
 use crate::units::Rate;
 
 /// The older program's sequence of rates.
@@ -126,10 +126,13 @@ impl Search for StagesLegacy {
             stage: self.stage,
             attempt,
             pooled: false,
+            goal: Goal::Decide,
+            duration_s: None,
         })
     }
 
-    fn observe(&mut self, _probe: &Probe, verdict: &Verdict) {
+    fn observe(&mut self, seen: &Observed<'_>) {
+        let verdict = seen.verdict;
         if self.done.is_some() {
             return;
         }

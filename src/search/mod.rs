@@ -30,6 +30,42 @@ pub struct Probe {
     pub attempt: u32,
     /// Whether the previous trial at this rate was unsure and is to be pooled with this one.
     pub pooled: bool,
+    /// What the trial is for: when it may end.
+    #[serde(default)]
+    pub goal: Goal,
+    /// Longest duration in seconds; `None` is the DURATION of the settings.
+    #[serde(default)]
+    pub duration_s: Option<f64>,
+}
+
+/// What a trial is for, and so when it may end early.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Goal {
+    /// Which side of the capacity the rate is on: ends as soon as that is beyond doubt.
+    #[default]
+    Decide,
+    /// What the service finishes when it is saturated: ends when that is known to `precision`, or when the rate is beyond
+    /// doubt sustainable.
+    Locate {
+        /// Half width of the wanted 95 % interval, as a share of the estimate.
+        precision: f64,
+    },
+    /// The rate is sustained for the whole duration: ends early only for overload beyond doubt.
+    Confirm,
+}
+
+/// A judged trial, as a search learns of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed<'a> {
+    /// What was asked for.
+    pub probe: &'a Probe,
+    /// What was found.
+    pub verdict: &'a Verdict,
+    /// The rate that was really offered.
+    pub offered: Rate,
+    /// Seconds in which it was offered.
+    pub load_s: f64,
 }
 
 /// What a search wants.
@@ -93,8 +129,8 @@ pub trait Search: Send {
     /// The next step; the same answer until [`Search::observe`] is called.
     fn next(&self) -> Step;
 
-    /// Learns the verdict on a probe.
-    fn observe(&mut self, probe: &Probe, verdict: &Verdict);
+    /// Learns the verdict on the probe that it asked for.
+    fn observe(&mut self, seen: &Observed<'_>);
 
     /// What is known now.
     fn bracket(&self) -> Bracket;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use super::left::{Left, Standing};
 use super::stop::StopRule;
-use super::{Answer, Bracket, Probe, Search, Status, Step};
-use crate::criterion::{Ruling, Verdict};
+use super::{Answer, Bracket, Goal, Observed, Probe, Search, Status, Step};
+use crate::criterion::Ruling;
 use crate::units::{Plain, Rate};
 
 /// Below this many requests a minute the ramp does not go.
@@ -189,10 +189,13 @@ impl Search for Stages {
             stage: self.stage,
             attempt,
             pooled: self.unsures > 0,
+            goal: Goal::Decide,
+            duration_s: None,
         })
     }
 
-    fn observe(&mut self, probe: &Probe, verdict: &Verdict) {
+    fn observe(&mut self, seen: &Observed<'_>) {
+        let Observed { probe, verdict, .. } = *seen;
         if self.done.is_some() {
             return;
         }
@@ -274,7 +277,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::search::testing::{drive, verdict};
+    use crate::search::testing::{self, drive, seen, verdict};
     use crate::trial::Estimate;
 
     fn config(start: f64) -> StagesConfig {
@@ -348,7 +351,7 @@ mod tests {
                 high: 1.0,
             });
             judged.bound = Some(0.0);
-            search.observe(&probe, &judged);
+            search.observe(&testing::seen(&probe, &judged));
         };
         assert_eq!(answer.status, Status::Undecided);
         assert!(answer.low.unwrap().as_per_minute() <= 1400.0, "{answer:?}");
@@ -393,7 +396,7 @@ mod tests {
             while let Step::Probe(probe) = search.next() {
                 prop_assert!(asked.insert((probe.rate.as_per_minute().to_bits(), probe.attempt)));
                 let ruling = [Ruling::Sustainable, Ruling::Unsustainable, Ruling::Unsure][usize::from(rulings[at])];
-                search.observe(&probe, &verdict(ruling));
+                search.observe(&seen(&probe, &verdict(ruling)));
                 at += 1;
                 prop_assert!(at <= 60);
             }

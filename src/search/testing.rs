@@ -1,6 +1,6 @@
 //! Oracles for the tests of searches.
 
-use super::{Answer, Search, Step};
+use super::{Answer, Observed, Probe, Search, Step};
 use crate::criterion::{Ruling, Verdict};
 
 /// A verdict that holds nothing but its ruling.
@@ -16,6 +16,16 @@ pub(super) fn verdict(ruling: Ruling) -> Verdict {
     }
 }
 
+/// The probe and its verdict as a search learns of them.
+pub(super) fn seen<'a>(probe: &'a Probe, verdict: &'a Verdict) -> Observed<'a> {
+    Observed {
+        probe,
+        verdict,
+        offered: probe.rate,
+        load_s: 60.0,
+    }
+}
+
 /// Runs a search against an oracle; returns the answer and the rates that were asked for, requests per minute.
 pub(super) fn drive(search: &mut dyn Search, mut oracle: impl FnMut(f64) -> Ruling) -> (Answer, Vec<f64>) {
     let mut rates = Vec::new();
@@ -25,7 +35,7 @@ pub(super) fn drive(search: &mut dyn Search, mut oracle: impl FnMut(f64) -> Ruli
             Step::Probe(probe) => {
                 rates.push(probe.rate.as_per_minute());
                 let ruling = oracle(probe.rate.as_per_minute());
-                search.observe(&probe, &verdict(ruling));
+                search.observe(&seen(&probe, &verdict(ruling)));
             }
         }
     }

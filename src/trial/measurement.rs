@@ -20,6 +20,8 @@ pub struct Measurement {
     pub records: Vec<RequestRecord>,
     /// What the client tells about itself.
     pub client: ClientHealth,
+    /// Mean response length in tokens of what was planned, where it is known: the unit of progress.
+    pub planned_output: Option<f64>,
     /// Whether the trial was ended before its duration because it was decided.
     pub stopped_early: bool,
 }

@@ -1,7 +1,7 @@
 //! The older program's recorded searches, reproduced rate for rate.
 
 use mst::criterion::{Ruling, Verdict};
-use mst::search::{Search, StagesConfig, StagesLegacy, Step, StopRule};
+use mst::search::{Observed, Search, StagesConfig, StagesLegacy, Step, StopRule};
 use mst::units::Rate;
 use serde_json::Value;
 
@@ -64,7 +64,12 @@ fn recorded_sequences_are_reproduced() {
                 reasons: Vec::new(),
                 statistics: Value::Null,
             };
-            search.observe(&probe, &verdict);
+            search.observe(&Observed {
+                probe: &probe,
+                verdict: &verdict,
+                offered: probe.rate,
+                load_s: 60.0,
+            });
             if let Step::Done(answer) = search.next() {
                 answers.push(answer.rate.map(Rate::as_per_minute));
                 search = StagesLegacy::new(start);

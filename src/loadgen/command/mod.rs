@@ -226,6 +226,7 @@ impl LoadGenerator for CommandLoad {
             epoch_ns,
             records,
             client,
+            planned_output: None,
             stopped_early: false,
         })
     }

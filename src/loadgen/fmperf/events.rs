@@ -94,6 +94,7 @@ pub(super) fn measurement(
         epoch_ns,
         records,
         client,
+        planned_output: None,
         stopped_early: false,
     }
 }

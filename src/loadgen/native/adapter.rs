@@ -122,6 +122,7 @@ impl LoadGenerator for Native {
             epoch_ns: summary.epoch_ns,
             records,
             client: summary.client,
+            planned_output: None,
             stopped_early: summary.stopped_early,
         })
     }

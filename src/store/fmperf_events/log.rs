@@ -220,6 +220,7 @@ impl EventLog {
             epoch_ns,
             records,
             client,
+            planned_output: None,
             stopped_early: false,
         })
     }

@@ -37,6 +37,7 @@ impl StoredTrial {
             epoch_ns,
             records,
             client: ClientHealth::default(),
+            planned_output: None,
             stopped_early: false,
         };
         self.take_manifest(&mut measurement);

@@ -7,6 +7,7 @@ use std::fmt::Write;
 use mst::criterion::drift::{Drift, DriftEstimate};
 use mst::criterion::welch::Welch;
 use mst::criterion::{Criterion, Earlier, Flow, Progress, Ruling};
+use mst::search::Goal;
 use mst::trial::Backlog;
 
 use super::simulated::{Arrivals, B64_L128, B64_UNIFORM, B256_L512, DEMO, DEMO_UNIFORM, SLOW, Server};
@@ -125,7 +126,7 @@ fn stopped_at(server: &Server, load: f64, duration_s: f64, seed: u64, looks: u32
                 backlog: Backlog::from_records(&begun, elapsed_s),
                 ttft_p50_ms: None,
             };
-            criterion.watch(&progress) == Flow::Stop
+            criterion.watch(&progress, Goal::Decide) == Flow::Stop
         })
 }
 

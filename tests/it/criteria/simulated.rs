@@ -111,6 +111,7 @@ impl Server {
             epoch_ns: 1_790_000_000_000_000_000,
             records,
             client: ClientHealth::default(),
+            planned_output: None,
             stopped_early: false,
         }
     }
