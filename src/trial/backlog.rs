@@ -18,6 +18,9 @@ pub struct Backlog {
     pub finished: Vec<u32>,
     /// Of these, the good ones.
     pub good: Vec<u32>,
+    /// Requests that have left the queue: their first token has come, or they have ended without one. Without token times
+    /// the same as `finished`.
+    pub started: Vec<u32>,
     /// What was offered: intended requests by their weight; one, where the length is not known.
     pub work: Vec<f64>,
     /// What was served of it: the finished requests by their weight, and of each request in flight the share of its output tokens
@@ -43,6 +46,7 @@ impl Backlog {
             intended: vec![0; POINTS + 1],
             finished: vec![0; POINTS + 1],
             good: vec![0; POINTS + 1],
+            started: vec![0; POINTS + 1],
             work: vec![0.0; POINTS + 1],
             progress: Vec::new(),
         };
@@ -58,12 +62,18 @@ impl Backlog {
             }
             let first = record.first_token_ns.map(|ns| ns as f64 / 1e9);
             let Some(done) = record.done_ns.filter(|_| record.outcome.is_finished()) else {
+                if let Some(slot) = first.and_then(|f| series.started.get_mut(point(f))) {
+                    *slot += 1;
+                }
                 if let (Some(first), Some(mean)) = (first, mean) {
                     ramps.add(first, observed_s, f64::from(record.output_tokens) / mean);
                 }
                 continue;
             };
             let done_s = done as f64 / 1e9;
+            if let Some(slot) = series.started.get_mut(point(first.unwrap_or(done_s))) {
+                *slot += 1;
+            }
             if point(done_s) <= POINTS {
                 series.finished[point(done_s)] += 1;
                 series.good[point(done_s)] += u32::from(record.outcome.is_ok());
@@ -73,7 +83,12 @@ impl Backlog {
                 _ => ramps.add(done_s, done_s, 1.0),
             }
         }
-        for counts in [&mut series.intended, &mut series.finished, &mut series.good] {
+        for counts in [
+            &mut series.intended,
+            &mut series.finished,
+            &mut series.good,
+            &mut series.started,
+        ] {
             let mut sum = 0;
             for count in counts.iter_mut() {
                 sum += *count;
@@ -103,6 +118,7 @@ impl Backlog {
         Self {
             step_s,
             intended,
+            started: finished.clone(),
             finished,
             good,
             work,
@@ -278,6 +294,6 @@ mod tests {
         // Three seconds after the start the long one is half way.
         let early = Backlog::at(&[long], 3.0, Some(20.0));
         assert!((early.progress[600] - 0.75).abs() < 1e-9);
-        assert_eq!(early.finished[600], 0);
+        assert_eq!((early.started[600], early.finished[600]), (1, 0));
     }
 }

@@ -25,6 +25,9 @@ pub(super) struct Line {
     pub(super) finished: u32,
     /// Of these, the good ones.
     pub(super) good: u32,
+    /// Requests that had left the queue, see [`Backlog`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) started: Option<u32>,
     /// What was offered, in requests of mean length.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) work: Option<f64>,
@@ -104,6 +107,7 @@ impl ProgressWriter {
             intended,
             finished: self.total.0,
             good: self.total.1,
+            started: None,
             work: None,
             progress: None,
             ttft_p50_ms,
