@@ -38,6 +38,7 @@ impl Server {
     /// may end it; then no request is sent from that time on, and those that are on their way are waited for.
     pub fn trial(&self, load: &Load, watch: &mut dyn FnMut(&Progress) -> Flow) -> Measurement {
         let mut plan = self.plan(load);
+        let output = self.lengths[1].mean();
         let mut look = FIRST_LOOK_S;
         let parts = PARTS.map(|share| share * load.duration_s);
         let parts = parts.into_iter().filter(|end| *end >= WHOLE_S);
@@ -45,7 +46,7 @@ impl Server {
         for end in ends {
             self.run(&mut plan, load, end);
             while look < end {
-                if watch(&progress(&plan.records, look, load.duration_s)) == Flow::Stop {
+                if watch(&progress(&plan.records, look, load.duration_s, output)) == Flow::Stop {
                     return self.measurement(plan, load, look);
                 }
                 look *= NEXT_LOOK;
@@ -209,7 +210,7 @@ fn unfinish(record: &mut RequestRecord, ns: i64) {
 
 /// The trial as a client knows it at `at`. Of requests that are still on their way the end is given all the same: from it
 /// and the first token follows how many tokens had come.
-fn progress(records: &[RequestRecord], at: f64, duration_s: f64) -> Progress {
+fn progress(records: &[RequestRecord], at: f64, duration_s: f64, planned_output: f64) -> Progress {
     let sent = &records[..before(records, at)];
     let now = (at * 1e9) as i64;
     let recent = &sent[before(sent, 0.8 * at)..];
@@ -223,7 +224,7 @@ fn progress(records: &[RequestRecord], at: f64, duration_s: f64) -> Progress {
     Progress {
         elapsed_s: at,
         duration_s,
-        backlog: Backlog::from_records(sent, at),
+        backlog: Backlog::at(sent, at, Some(planned_output)),
         ttft_p50_ms,
     }
 }
