@@ -3,12 +3,21 @@
 //! A [`Server`] is a cluster as the simulator knows it, its requests, and what goes wrong with it. [`Server::trial`] is one
 //! trial of it, in virtual time; [`true_capacity`] says, apart from any search, what it can sustain.
 
+mod gate;
 mod server;
 mod server_engine;
 mod server_file;
 mod trial;
+mod trial_plan;
+mod truth;
+mod truth_formula;
+mod truth_run;
+mod weather;
 
-pub use server::{Lengths, Prefixes, Server, ServerError, ServerSpec};
+pub use gate::RateLimit;
+pub use server::{Grid, Lengths, Prefixes, Server, ServerError, ServerSpec};
 pub use server_engine::AffineEngine;
 pub use server_file::read;
 pub use trial::Load;
+pub use truth::{Truth, true_capacity};
+pub use weather::{Neighbour, SlowDown, SlowStart, Stalls};
