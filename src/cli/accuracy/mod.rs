@@ -73,7 +73,7 @@ pub(crate) struct Args {
 #[command(next_help_heading = "Side by side")]
 struct SideArgs {
     /// Searches
-    #[arg(long, value_enum, value_name = "A,B", value_delimiter = ',', default_value = "stages")]
+    #[arg(long, value_enum, value_name = "A,B", value_delimiter = ',', default_value = "adaptive")]
     search: Vec<Search>,
     /// Criteria
     #[arg(long, value_enum, value_name = "C,D", value_delimiter = ',', default_value = "drift")]
@@ -105,6 +105,9 @@ struct RulesArgs {
     /// ITERATION_HARD_LIMIT
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
+    /// Most load of an adaptive search, for example 2h
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    budget: Option<f64>,
     /// FILTER_BUFFER of welch
     #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = super::whole_seconds)]
     filter_buffer: i64,
@@ -143,6 +146,8 @@ struct OutputArgs {
 /// `SEARCH`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Search {
+    /// A belief from all trials, and a confirmation
+    Adaptive,
     /// Ramp and bisection
     Stages,
     /// The older program's
@@ -269,6 +274,7 @@ impl Args {
                     StopRule::Relative(rules.stop_threshold)
                 },
                 limit: rules.limit,
+                budget_s: rules.budget,
                 filter_buffer_s: rules.filter_buffer,
                 bootstrap: rules.bootstrap,
             },
@@ -288,6 +294,7 @@ impl SideArgs {
         let mut choices = Vec::new();
         for search in &self.search {
             let search = match search {
+                Search::Adaptive => SearchName::Adaptive,
                 Search::Stages => SearchName::Stages,
                 Search::StagesLegacy => SearchName::StagesLegacy,
             };
