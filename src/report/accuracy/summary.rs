@@ -302,7 +302,10 @@ mod tests {
         assert!((all[0].width_percent() - 3.0).abs() < 1e-12);
         let json = serde_json::to_value(&line).unwrap();
         assert!(json["interval_width_percent"]["p95"].is_null(), "open is null");
-        assert_eq!((&json["search"], &json["duration_s"]), (&"stages".into(), &1800.0.into()));
+        assert_eq!(
+            (&json["search"], &json["duration_s"]),
+            (&"stages".into(), &1800.0.into())
+        );
     }
 
     #[test]
