@@ -3,7 +3,10 @@
 //! A [`Server`] is a cluster as the simulator knows it, its requests, and what goes wrong with it. [`Server::trial`] is one
 //! trial of it, in virtual time; [`true_capacity`] says, apart from any search, what it can sustain.
 
+mod bench;
+mod choice;
 mod gate;
+mod runner;
 mod server;
 mod server_engine;
 mod server_file;
@@ -14,10 +17,13 @@ mod truth_formula;
 mod truth_run;
 mod weather;
 
+pub use bench::{Entry, Known, Plan, Watcher, searches, truths};
+pub use choice::{Choice, EvaluationName, Rules, SearchName};
 pub use gate::RateLimit;
+pub use runner::Virtual;
 pub use server::{Grid, Lengths, Prefixes, Server, ServerError, ServerSpec};
 pub use server_engine::AffineEngine;
-pub use server_file::read;
+pub use server_file::{parse, read};
 pub use trial::Load;
 pub use truth::{Truth, true_capacity};
 pub use weather::{Neighbour, SlowDown, SlowStart, Stalls};
