@@ -4,6 +4,7 @@
 //! trial of it, in virtual time; [`true_capacity`] says, apart from any search, what it can sustain.
 
 mod bench;
+mod campaign;
 mod choice;
 mod runner;
 mod server;
@@ -13,6 +14,7 @@ mod standin;
 mod trial;
 
 pub use bench::{Entry, Known, Plan, Watcher, searches, truths};
+pub use campaign::{Manner, campaigns};
 pub use choice::{Choice, EvaluationName, Rules, SearchName};
 pub use runner::Virtual;
 pub use server::{Lengths, Prefixes, Server, ServerError, ServerSpec};
