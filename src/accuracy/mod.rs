@@ -4,6 +4,7 @@
 //! trial of it, in virtual time; [`true_capacity`] says, apart from any search, what it can sustain.
 
 mod bench;
+mod campaign;
 mod choice;
 mod gate;
 mod runner;
@@ -18,6 +19,7 @@ mod truth_run;
 mod weather;
 
 pub use bench::{Entry, Known, Plan, Watcher, searches, truths};
+pub use campaign::{Manner, campaigns};
 pub use choice::{Choice, EvaluationName, Rules, SearchName};
 pub use gate::RateLimit;
 pub use runner::Virtual;
