@@ -191,6 +191,7 @@ pub(super) fn searched(
         file: known.entry.file.clone(),
         stationary: known.entry.server.is_stationary(),
         combination: choice.combination(),
+        campaign: None,
         number,
         seed,
         start: 0.0,

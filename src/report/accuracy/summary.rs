@@ -259,6 +259,7 @@ mod tests {
                 arrival: "stratified".to_owned(),
                 duration_s: 1800.0,
             },
+            campaign: None,
             number: 0,
             seed: 1,
             start: 40.0,
