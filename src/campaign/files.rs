@@ -64,6 +64,7 @@ pub(super) fn manifest(
         experiment_type: rules::experiment_type(campaign.settings).to_owned(),
         url: campaign.target.url(),
         stage: probe.stage,
+        goal: probe.goal,
         filter_buffer_s: campaign.settings.filter_buffer_s,
         epoch_ns: measured.epoch_ns,
         offered_s: measured.offered_s,

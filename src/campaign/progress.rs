@@ -214,6 +214,7 @@ mod tests {
             status: Status::Bracketed,
             reason: String::new(),
             termination_code: String::new(),
+            confirmed_s: None,
         };
         let end = after(&Event::PairDone {
             pair,

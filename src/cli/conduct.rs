@@ -112,6 +112,7 @@ impl Conduct<'_> {
             ),
             store: &store,
             fresh: self.fresh,
+            answered: std::cell::RefCell::default(),
             wait: self.wait,
             incarnation: self.incarnation,
             slurm_job_id: self.job,

@@ -225,6 +225,7 @@ pub fn status_word(status: Status) -> &'static str {
         Status::Bracketed => "bracketed",
         Status::LowerBoundOnly => "lower-bound-only",
         Status::UpperBoundOnly => "upper-bound-only",
+        Status::Estimated => "estimated",
         Status::Undecided => "undecided",
     }
 }
@@ -257,9 +258,12 @@ mod tests {
                 status: Status::Undecided,
                 reason: "narrow enough".into(),
                 termination_code: String::new(),
+                confirmed_s: None,
             },
             load_seconds: 7.0,
             true_capacity: Some(Rate::per_minute(83.0)),
+            conditions: None,
+            prior: None,
             evidence: vec![],
         };
         let all = summarise(trials, &BTreeMap::from([(key, stored)]));
