@@ -102,7 +102,9 @@ impl Pair<'_> {
         observer: &mut dyn Observer,
     ) -> Result<Vec<Evidence>, TrialError> {
         let mut stored: Vec<(PathBuf, Manifest)> = stored.into_values().collect();
-        stored.sort_by(|(_, a), (_, b)| (a.epoch_ns, &a.id).cmp(&(b.epoch_ns, &b.id)));
+        // By their ends: one begins only when the one before has ended.
+        let end = |m: &Manifest| m.epoch_ns.saturating_add((1e9 * m.observed_s) as i64);
+        stored.sort_by(|(_, a), (_, b)| (end(a), &a.id).cmp(&(end(b), &b.id)));
         let mut evidence = Vec::new();
         for (folder, manifest) in stored {
             let spec = &manifest.spec;

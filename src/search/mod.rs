@@ -90,7 +90,7 @@ pub enum Status {
     LowerBoundOnly,
     /// No sustainable rate was seen.
     UpperBoundOnly,
-    /// The interval is narrow enough, and no trial of full length was asked for.
+    /// Known as narrowly as was asked for, but not sustained for the whole duration, because that was not asked for.
     Estimated,
     /// At least one end is not decided.
     Undecided,
@@ -112,7 +112,7 @@ pub struct Answer {
     /// The older format's code for that: empty, or for example
     /// `FAILED_STAGE1_ITERATION_LIMIT_EXCEEDED(limit=15, iteration=15)`.
     pub termination_code: String,
-    /// Seconds of the longest trial in which the answer was sustained, where the search asks for one.
+    /// Seconds for which the answer was sustained in one trial, where the search asks for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed_s: Option<f64>,
 }
