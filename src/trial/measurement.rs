@@ -39,9 +39,14 @@ impl Measurement {
         (finished > 0).then(|| 100.0 * good as f64 / finished as f64)
     }
 
-    /// Requests in flight over time.
+    /// What was offered and served over time, while requests were offered.
     pub fn backlog(&self) -> Backlog {
-        Backlog::from_records(&self.records, self.offered_s)
+        Backlog::from_records(
+            &self.records,
+            self.offered_s,
+            self.observed_s,
+            self.planned_output,
+        )
     }
 
     /// The finished requests as the users' older files hold them, in order of arrival of their end.

@@ -161,12 +161,7 @@ mod tests {
     #[test]
     fn nothing_finished_is_no_estimate() {
         assert_eq!(DriftEstimate::of(&Backlog::default()), None);
-        let backlog = Backlog {
-            step_s: 1.0,
-            intended: (0..=600).collect(),
-            finished: vec![0; 601],
-            good: vec![0; 601],
-        };
+        let backlog = Backlog::from_counts(1.0, (0..=600).collect(), vec![0; 601], vec![0; 601]);
         assert_eq!(DriftEstimate::of(&backlog), None);
     }
 }

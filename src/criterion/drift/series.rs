@@ -53,12 +53,12 @@ mod tests {
     #[test]
     fn both_grow_by_the_share_that_is_not_served() {
         // 10 requests a second offered, 8 served.
-        let backlog = Backlog {
-            step_s: 1.0,
-            intended: (0..=100).map(|t| 10 * t).collect(),
-            finished: (0..=100).map(|t| 8 * t).collect(),
-            good: (0..=100).map(|t| 8 * t).collect(),
-        };
+        let backlog = Backlog::from_counts(
+            1.0,
+            (0..=100).map(|t| 10 * t).collect(),
+            (0..=100).map(|t| 8 * t).collect(),
+            Vec::new(),
+        );
         for series in [lag(&backlog), deficit(&backlog, &backlog.finished)] {
             assert!((series[100] - series[50] - 0.2 * 50.0).abs() < 1e-9);
         }
@@ -66,12 +66,12 @@ mod tests {
 
     #[test]
     fn the_lag_is_never_negative_where_little_arrives() {
-        let backlog = Backlog {
-            step_s: 1.0,
-            intended: (0..=100).map(|t| t / 20).collect(),
-            finished: (0..=100_u32).map(|t| t.saturating_sub(2) / 20).collect(),
-            good: Vec::new(),
-        };
+        let backlog = Backlog::from_counts(
+            1.0,
+            (0..=100).map(|t| t / 20).collect(),
+            (0..=100_u32).map(|t| t.saturating_sub(2) / 20).collect(),
+            Vec::new(),
+        );
         assert!(lag(&backlog)[22..].iter().all(|l| (0.0..=22.0).contains(l)));
         assert!((lag(&backlog)[22] - 2.0).abs() < 1e-9);
     }
@@ -80,12 +80,7 @@ mod tests {
     fn the_lag_of_a_service_that_keeps_up_is_its_service_time() {
         let intended: Vec<u32> = (0..=100).map(|t: u32| t * t).collect();
         let finished = (0..=100_u32).map(|t| t.saturating_sub(3).pow(2)).collect();
-        let backlog = Backlog {
-            step_s: 0.5,
-            intended,
-            finished,
-            good: Vec::new(),
-        };
+        let backlog = Backlog::from_counts(0.5, intended, finished, Vec::new());
         assert!(lag(&backlog)[10..].iter().all(|l| (l - 1.5).abs() < 1e-9));
     }
 }

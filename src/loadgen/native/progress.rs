@@ -25,6 +25,15 @@ pub(super) struct Line {
     pub(super) finished: u32,
     /// Of these, the good ones.
     pub(super) good: u32,
+    /// Requests that had left the queue, see [`Backlog`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) started: Option<u32>,
+    /// What was offered, in requests of mean length.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) work: Option<f64>,
+    /// What was served of it, see [`Backlog`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) progress: Option<f64>,
     /// Median time to the first token of the requests that ended in this step, milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) ttft_p50_ms: Option<f64>,
@@ -98,6 +107,9 @@ impl ProgressWriter {
             intended,
             finished: self.total.0,
             good: self.total.1,
+            started: None,
+            work: None,
+            progress: None,
             ttft_p50_ms,
         };
         let mut text = serde_json::to_vec(&line)?;
@@ -145,6 +157,12 @@ impl Follower {
             self.backlog.intended.push(line.intended);
             self.backlog.finished.push(line.finished);
             self.backlog.good.push(line.good);
+            self.backlog
+                .work
+                .push(line.work.unwrap_or(f64::from(line.intended)));
+            self.backlog
+                .progress
+                .push(line.progress.unwrap_or(f64::from(line.finished)));
             self.ttft_p50_ms = line.ttft_p50_ms.or(self.ttft_p50_ms);
         }
         Ok(())

@@ -69,12 +69,7 @@ fn drift(arrivals: &mut Timeline, completions: &mut Timeline, last: Time) -> Opt
         sums
     };
     let finished = cumulated(completions);
-    let backlog = Backlog {
-        step_s: arrivals.step_s(),
-        intended: cumulated(arrivals),
-        good: finished.clone(),
-        finished,
-    };
+    let backlog = Backlog::from_counts(arrivals.step_s(), cumulated(arrivals), finished.clone(), finished);
     Some(DriftEstimate::of(&backlog)?.share)
 }
 

@@ -114,16 +114,10 @@ fn stopped_at(server: &Server, load: f64, duration_s: f64, seed: u64, looks: u32
         .map(|k| f64::from(k) / f64::from(looks))
         .find(|share| {
             let elapsed_s = share * duration_s;
-            let begun: Vec<_> = trial
-                .records
-                .iter()
-                .filter(|r| r.intended_ns as f64 <= elapsed_s * 1e9)
-                .copied()
-                .collect();
             let progress = Progress {
                 elapsed_s,
                 duration_s,
-                backlog: Backlog::from_records(&begun, elapsed_s),
+                backlog: Backlog::at(&trial.records, elapsed_s, trial.planned_output),
                 ttft_p50_ms: None,
             };
             criterion.watch(&progress, Goal::Decide) == Flow::Stop
