@@ -1,6 +1,6 @@
 //! The adaptive search of a pair: all that is stored is recalled first, then it goes on where it was.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +24,8 @@ pub(super) struct Pair<'a> {
     pub(super) criterion: &'a dyn Criterion,
     pub(super) read: Reader<'a>,
     pub(super) begun: &'a SearchFile,
+    /// The place of the trial that is asked for.
+    pub(super) place: &'a Cell<Option<u32>>,
 }
 
 impl Campaign<'_> {
@@ -92,7 +94,7 @@ impl Pair<'_> {
         rules::adaptive(self.campaign.settings, self.experiment, self.begun.prior, confirm)
     }
 
-    /// Judges every stored trial that measured the same thing, in the order in which they were made, and lets the search
+    /// Judges every stored trial that measured the same thing, in the order in which they were asked for, and lets the search
     /// learn of it.
     fn recall(
         &self,
@@ -102,9 +104,8 @@ impl Pair<'_> {
         observer: &mut dyn Observer,
     ) -> Result<Vec<Evidence>, TrialError> {
         let mut stored: Vec<(PathBuf, Manifest)> = stored.into_values().collect();
-        // By their ends: one begins only when the one before has ended.
-        let end = |m: &Manifest| m.epoch_ns.saturating_add((1e9 * m.observed_s) as i64);
-        stored.sort_by(|(_, a), (_, b)| (end(a), &a.id).cmp(&(end(b), &b.id)));
+        stored.sort_by(|(_, a), (_, b)| (a.place, a.epoch_ns, &a.id).cmp(&(b.place, b.epoch_ns, &b.id)));
+        self.place.set(stored.last().and_then(|(_, last)| last.place));
         let mut evidence = Vec::new();
         for (folder, manifest) in stored {
             let spec = &manifest.spec;
@@ -191,6 +192,7 @@ impl Pair<'_> {
                 let id = spec.id().to_string();
                 if !taken.borrow().contains_key(&id) {
                     taken.borrow_mut().insert(id, probe.attempt);
+                    self.place.set(Some(self.place.get().unwrap_or(0) + 1));
                     return spec;
                 }
                 probe.attempt += 1;

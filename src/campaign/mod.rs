@@ -8,6 +8,7 @@ mod neighbours;
 mod outline;
 mod progress;
 mod rules;
+mod savings;
 mod target;
 mod trials;
 
@@ -17,21 +18,23 @@ pub use neighbours::order;
 pub use outline::{Outline, example_commands, outline};
 pub use progress::ProgressFile;
 pub use rules::{criterion_name, folder, prompt_source, search_name};
+pub use savings::savings;
 pub use target::{Target, TargetError};
 pub use trials::Trials;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::capacity::{self, Capacity};
 use crate::executor::Executor;
 use crate::loadgen::{API_KEY_VARIABLE, LoadGenerator};
-use crate::report::{Event, Observer};
+use crate::report::curve::{Curve, Point};
+use crate::report::{Event, Observer, answer_line, words};
 use crate::runner::live::{Live, Setup};
 use crate::runner::memo::Memo;
 use crate::runner::{Judged, Trial, TrialError};
-use crate::search::{Prior, Probe};
+use crate::search::{Answer, Prior, Probe};
 use crate::settings::{Experiment, SearchKind, Settings};
 use crate::store::capacity::{CAPACITY_SCHEMA, EvidenceLine};
 use crate::store::{
@@ -89,6 +92,40 @@ pub struct PairAnswer {
     pub prior: Option<Prior>,
     /// What its trials have in common.
     pub conditions: Conditions,
+    /// The answer in a sentence, where the search is adaptive.
+    pub words: Option<String>,
+}
+
+impl PairAnswer {
+    /// All trials on one picture.
+    fn curve(&self) -> Curve {
+        let found = &self.capacity.answer;
+        let points = self.capacity.evidence.iter().map(|e| Point {
+            offered: e.offered,
+            drift: e.verdict.margin.filter(|_| e.verdict.criterion == "drift"),
+            ruling: e.verdict.ruling,
+        });
+        Curve {
+            title: self.words.as_ref().map_or_else(
+                || {
+                    answer_line(
+                        &self.pair,
+                        &Answer {
+                            reason: String::new(),
+                            ..found.clone()
+                        },
+                    )
+                    .trim_end_matches("; ")
+                    .to_owned()
+                },
+                |words| format!("{}: {words}", self.pair),
+            ),
+            points: points.collect(),
+            rate: found.rate,
+            low: found.low,
+            high: found.high,
+        }
+    }
 }
 
 impl Campaign<'_> {
@@ -120,8 +157,9 @@ impl Campaign<'_> {
         });
         let criterion = rules::criterion(self.settings);
         let job = |spec: &TrialSpec| self.trials.job(spec);
+        let place = Cell::new(None);
         let manifest = |spec: &TrialSpec, probe: &Probe, measured: &_| {
-            files::manifest(self, experiment, spec, probe, measured)
+            files::manifest(self, experiment, spec, (probe, place.get()), measured)
         };
         let write = |folder: &Path, manifest: &Manifest, trial: &Trial, judged: &Judged<'_>| {
             files::write(self, folder, manifest, trial, judged)
@@ -156,6 +194,7 @@ impl Campaign<'_> {
                 criterion: criterion.as_ref(),
                 read: &read,
                 begun: &begun,
+                place: &place,
             };
             let mut runner = live;
             search.find(stored, &mut runner, observer)?
@@ -175,19 +214,30 @@ impl Campaign<'_> {
             )?
         };
         lease.check()?;
+        let words = (self.settings.search == SearchKind::Adaptive).then(|| {
+            let rulings = capacity.evidence.iter().map(|e| (e.offered, e.verdict.ruling));
+            let failed = words::lowest_failed(&capacity.answer, rulings);
+            words::sentence(&capacity.answer, failed)
+        });
         let answer = PairAnswer {
             pair: pair.clone(),
             true_capacity: self.target.true_capacity(&experiment.classes),
             capacity,
             prior,
             conditions,
+            words,
         };
         write_json(&folder.join(layout::CAPACITY), &self.capacity_file(&answer))?;
+        // A picture that cannot be drawn or written costs itself only.
+        if let Ok(svg) = answer.curve().svg() {
+            let _ = fs_err::write(folder.join(layout::CURVE), svg);
+        }
         files::finish(&answer)?;
         self.answered.borrow_mut().insert(pair.clone());
         observer.see(&Event::PairDone {
             pair: pair.clone(),
             answer: answer.capacity.answer.clone(),
+            words: answer.words.clone(),
             trials: answer.capacity.evidence.len() as u32,
             reused: answer.capacity.evidence.iter().filter(|e| e.reused).count() as u32,
         });

@@ -29,6 +29,9 @@ pub struct Manifest {
     /// What the search wanted to know of it.
     #[serde(default)]
     pub goal: Goal,
+    /// Its place, from 1, among the trials that an adaptive search of the pair knew when it asked for this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<u32>,
     /// The buffer that the legacy halves cut, seconds.
     pub filter_buffer_s: i64,
     /// Start, nanoseconds since 1970 (UTC).

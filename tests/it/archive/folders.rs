@@ -104,6 +104,7 @@ fn ours(dir: &Path) -> Manifest {
         url: "http://host:8000".into(),
         stage: 2,
         goal: mst::search::Goal::Decide,
+        place: None,
         filter_buffer_s: 3,
         epoch_ns: EPOCH_NS,
         offered_s: 60.0,
