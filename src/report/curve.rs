@@ -79,7 +79,7 @@ impl Curve {
         area.fill(&WHITE).map_err(|e| told(&e))?;
         let font = |size: i32| ("Helvetica, Arial, sans-serif", size).into_font().color(&INK);
         let mut chart = ChartBuilder::on(&area)
-            .caption(&self.title, font(18))
+            .caption(&self.title, font(15))
             .margin(16)
             .x_label_area_size(48)
             .y_label_area_size(76)
