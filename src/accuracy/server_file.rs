@@ -30,7 +30,15 @@ pub fn read(path: &Path) -> Result<Vec<Server>, DeploymentError> {
         line: None,
         problem: format!("the file cannot be read: {error}"),
     })?;
-    let mut panel: Panel = yaml::parse(path, &text)?;
+    parse(path, &text)
+}
+
+/// The servers of a text; the path is for messages, and for what is looked for beside it.
+///
+/// # Errors
+/// As [`read`].
+pub fn parse(path: &Path, text: &str) -> Result<Vec<Server>, DeploymentError> {
+    let mut panel: Panel = yaml::parse(path, text)?;
     let beside = |place: &mut PathBuf| {
         let joined = path
             .parent()
@@ -47,7 +55,7 @@ pub fn read(path: &Path) -> Result<Vec<Server>, DeploymentError> {
     })?;
     let mut servers: Vec<Server> = Vec::with_capacity(panel.servers.len());
     for (index, spec) in panel.servers.into_iter().enumerate() {
-        let start = starts(&text, index);
+        let start = starts(text, index);
         let name = spec.name.clone();
         let fail = |line, problem| {
             Err(DeploymentError::File {
@@ -64,13 +72,13 @@ pub fn read(path: &Path) -> Result<Vec<Server>, DeploymentError> {
         }
         match Server::new(spec, &library) {
             Ok(server) => servers.push(server),
-            Err(error) => return fail(Some(line_of(&text, start, &error)), error.to_string()),
+            Err(error) => return fail(Some(line_of(text, start, &error)), error.to_string()),
         }
     }
     if servers.is_empty() {
         return Err(DeploymentError::File {
             path: path.to_owned(),
-            line: yaml::line_of(&text, "servers"),
+            line: yaml::line_of(text, "servers"),
             problem: "there are no servers in it; write at least one below `servers`".to_owned(),
         });
     }

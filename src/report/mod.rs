@@ -1,5 +1,6 @@
 //! Events and how they are shown. Everything worth telling happens as an [`Event`]; observers decide how it looks.
 
+pub mod accuracy;
 pub mod answer;
 pub mod compare;
 pub mod csv_tables;

@@ -17,7 +17,7 @@ pub struct Prior {
 }
 
 /// Spacing of the grid over the logarithm of the capacity.
-const SPACING: f64 = 5e-4;
+const SPACING: f64 = 1e-3;
 /// Half a 95 % interval in standard deviations.
 const HALF: f64 = 1.96;
 /// Degrees of freedom of the likelihoods: tails so heavy that one wrong trial does not outweigh three right ones.

@@ -45,16 +45,20 @@ pub struct Adaptive {
     config: AdaptiveConfig,
     /// In an order of their own, so that the state does not depend on the order in which they were seen.
     evidence: Vec<Evidence>,
+    /// What the trials together say; before any is seen, the prior.
+    belief: Option<Belief>,
     plan: Plan,
 }
 
 impl Adaptive {
     /// A search that has seen nothing.
     pub fn new(config: AdaptiveConfig) -> Self {
-        let plan = Standing::of(&config, &[]).plan();
+        let belief = Belief::of(config.prior.as_ref(), &[]);
+        let plan = Standing::new(&config, &[], belief).plan();
         Self {
             config,
             evidence: Vec::new(),
+            belief,
             plan,
         }
     }
@@ -68,7 +72,8 @@ impl Adaptive {
         let new = Evidence::of(seen, self.config.duration_s);
         let at = self.evidence.partition_point(|e| e.is_before(&new));
         self.evidence.insert(at, new);
-        self.plan = Standing::of(&self.config, &self.evidence).plan();
+        self.belief = Belief::of(self.config.prior.as_ref(), &self.evidence);
+        self.plan = self.standing().plan();
     }
 
     /// How often a rate was probed.
@@ -76,14 +81,13 @@ impl Adaptive {
         self.evidence.iter().filter(|e| e.asked == rate).count() as u32
     }
 
-    /// What the trials together say, before any is seen: the prior.
-    fn belief(&self) -> Option<Belief> {
-        Belief::of(self.config.prior.as_ref(), &self.evidence)
+    fn standing(&self) -> Standing<'_> {
+        Standing::new(&self.config, &self.evidence, self.belief)
     }
 
     fn answer(&self, why: &str, code: &str) -> Answer {
-        let standing = Standing::of(&self.config, &self.evidence);
-        let belief = self.belief();
+        let standing = self.standing();
+        let belief = self.belief;
         let confirmed = standing.confirmed();
         let failed = standing.lowest_failed();
         let held = standing.highest_held();
@@ -102,14 +106,18 @@ impl Adaptive {
             _ => Status::Undecided,
         };
         let interval = belief.as_ref().filter(|_| failed.is_some());
+        // The answer is always within: a later trial may have moved the belief.
+        let end = |of: fn(&Belief) -> f64| interval.map(|b| Rate::per_minute(of(b)).rounded());
+        let low = end(|b| b.low).map(|low| rate.filter(|r| *r < low).unwrap_or(low));
+        let high = end(|b| b.high).map(|high| rate.filter(|r| *r > high).unwrap_or(high));
         let mut reason = why.to_owned();
         if let Some(text) = standing.contradiction() {
             reason = format!("{reason}; {text}");
         }
         Answer {
             rate,
-            low: interval.map(|b| Rate::per_minute(b.low).rounded()).or(held),
-            high: interval.map(|b| Rate::per_minute(b.high).rounded()),
+            low: low.or(held),
+            high,
             status,
             reason,
             termination_code: code.to_owned(),
@@ -164,8 +172,8 @@ impl Search for Adaptive {
     }
 
     fn bracket(&self) -> Bracket {
-        let standing = Standing::of(&self.config, &self.evidence);
-        let belief = self.belief().filter(|_| standing.lowest_failed().is_some());
+        let standing = self.standing();
+        let belief = self.belief.filter(|_| standing.lowest_failed().is_some());
         let low = standing.highest_held();
         Bracket {
             stage: if belief.is_some() { 2 } else { 1 },

@@ -18,6 +18,8 @@ const MIDDLE: (f64, f64) = (1.0 / 3.0, 60.0);
 const ABOVE: f64 = 1.035;
 /// Wanted half width of the belief before the answer is confirmed, where count noise allows it.
 const SHARP: f64 = 0.015;
+/// The answer's distance below the median, in half widths.
+const STEP: f64 = 0.8;
 /// Most confirmations.
 const CONFIRMATIONS: usize = 4;
 
@@ -46,11 +48,12 @@ pub(super) struct Standing<'a> {
 }
 
 impl<'a> Standing<'a> {
-    pub(super) fn of(config: &'a AdaptiveConfig, evidence: &'a [Evidence]) -> Self {
+    /// What is known, with the belief that follows from it.
+    pub(super) fn new(config: &'a AdaptiveConfig, evidence: &'a [Evidence], belief: Option<Belief>) -> Self {
         Self {
             config,
             evidence,
-            belief: Belief::of(config.prior.as_ref(), evidence),
+            belief,
         }
     }
 
@@ -67,9 +70,10 @@ impl<'a> Standing<'a> {
         SHARP.max(1.0 / self.count().sqrt())
     }
 
-    /// How far below the belief's median the answer lies, as a share.
+    /// How far below the belief's median the answer lies, as a share: within the interval.
     pub(super) fn step(&self) -> f64 {
-        (0.8 * self.sharp()).min(0.05)
+        let half = self.belief.map_or(0.05, |b| b.half_width());
+        (STEP * self.sharp()).min(STEP * half)
     }
 
     /// The highest rate that was sustained for the whole duration and not refuted below.
