@@ -6,10 +6,12 @@
 
 mod estimate;
 mod latency;
+mod saturation;
 mod series;
 
 pub use estimate::{DriftEstimate, Source, pool};
 pub use latency::LatencyGrowth;
+pub use saturation::Saturation;
 
 use serde_json::json;
 
@@ -155,7 +157,7 @@ impl Criterion for Drift {
             reasons.insert(0, why);
         }
         let offered = measurement.offered().as_per_minute();
-        let clearly = |e: &DriftEstimate| ruling == Ruling::Unsustainable && e.share.low > self.margin;
+        let clearly = |e: &DriftEstimate| ruling == Ruling::Unsustainable && e.share.low > 0.0;
         let capacity_hint = own.filter(clearly).map(|e| Estimate {
             value: offered * (1.0 - e.by_good.value),
             low: offered * (1.0 - e.by_good.high),
@@ -197,7 +199,7 @@ impl Criterion for Drift {
         let clear = |e: &Estimate| e.value > needed && e.low > CLEAR;
         let long_enough =
             estimate.window_s >= 10.0 * estimate.service_s && estimate.finished >= 2 * self.fewest_finished;
-        if long_enough && clear(&estimate.by_lag) && clear(&estimate.by_completions) {
+        if long_enough && clear(&estimate.by_lag) && clear(&estimate.by_progress) {
             Flow::Stop
         } else {
             Flow::Continue
