@@ -19,6 +19,7 @@
 //! | [`report`] | events and how they are shown |
 //! | [`deployment`] | simulated clusters as users describe them: catalogs, profiles, cost models |
 //! | [`explore`] | a grid of deployments, each searched for what it can bear |
+//! | [`accuracy`] | servers whose capacity is known, and trials of them in virtual time |
 //! | [`settings`] | `.env` and flags to validated values with provenance |
 //! | [`cluster`] | how a run is laid out on a Slurm cluster |
 //! | [`server`] | a model server that belongs to the run |
@@ -27,6 +28,7 @@
 
 #![cfg_attr(test, allow(clippy::float_cmp, reason = "exact values are meant"))]
 
+pub mod accuracy;
 pub mod campaign;
 pub mod capacity;
 pub mod cli;

@@ -214,10 +214,12 @@ mod tests {
             status: Status::Bracketed,
             reason: String::new(),
             termination_code: String::new(),
+            confirmed_s: None,
         };
         let end = after(&Event::PairDone {
             pair,
             answer,
+            words: None,
             trials: 9,
             reused: 1,
         });

@@ -2,6 +2,7 @@
 
 #![allow(clippy::doc_markdown, reason = "the help shows doc comments as they stand")]
 
+mod accuracy;
 mod cancel;
 mod conduct;
 mod config;
@@ -82,6 +83,7 @@ enum Verb {
     Report(report::Args),
     Mix(mix::Args),
     Simulate(simulate::Args),
+    Accuracy(accuracy::Args),
     Config(config::Args),
     Completions(meta::CompletionsArgs),
     Man(meta::ManArgs),
@@ -118,6 +120,7 @@ pub fn main() -> ExitCode {
         Verb::Report(args) => report::run(args),
         Verb::Mix(args) => mix::run(args),
         Verb::Simulate(args) => simulate::run(args),
+        Verb::Accuracy(args) => accuracy::run(args),
         Verb::Config(args) => config::run(args),
         Verb::Completions(args) => meta::completions(&args),
         Verb::Man(args) => meta::man(&args),

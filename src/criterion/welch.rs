@@ -6,6 +6,7 @@
 mod report;
 
 pub use report::{LegacyInput, LegacyReport, evaluate};
+use report::{RESAMPLES, evaluate_with};
 
 use super::{Criterion, Earlier, Ruling, Verdict, success_rate};
 use crate::stats::quantile::median;
@@ -23,15 +24,20 @@ pub struct Welch {
 impl Welch {
     /// Every number of the rule for a measurement.
     pub fn report(&self, measurement: &Measurement) -> LegacyReport {
+        self.report_with(measurement, RESAMPLES)
+    }
+
+    fn report_with(&self, measurement: &Measurement, resamples: usize) -> LegacyReport {
         let responses = measurement.responses();
         let responded: Vec<i64> = responses.iter().map(Response::received_s).collect();
-        evaluate(&LegacyInput {
+        let input = LegacyInput {
             halves: &Halves::split(&responses, self.filter_buffer_s),
             responded: &responded,
             req_min: Some(measurement.asked.as_per_minute()),
             success_rate_percent: success_rate_of(&responses),
             success_threshold: self.success_rate_percent,
-        })
+        };
+        evaluate_with(&input, resamples)
     }
 }
 
@@ -44,9 +50,15 @@ impl Criterion for Welch {
         true
     }
 
-    /// Never unsure, but for a void trial and for one that was stopped early, whose halves are not those of the rule.
     fn judge(&self, measurement: &Measurement, _earlier: &Earlier<'_>) -> Verdict {
-        let report = self.report(measurement);
+        self.judge_with(measurement, RESAMPLES)
+    }
+}
+
+impl Welch {
+    /// Never unsure, but for a void trial and for one that was stopped early, whose halves are not those of the rule.
+    fn judge_with(&self, measurement: &Measurement, resamples: usize) -> Verdict {
+        let report = self.report_with(measurement, resamples);
         let mut ruling = report.ruling;
         let mut reasons = report.reasons.clone();
         let stopped = measurement
@@ -65,6 +77,25 @@ impl Criterion for Welch {
             reasons,
             statistics: serde_json::to_value(&report).expect("a report of numbers and texts has a JSON form"),
         }
+    }
+}
+
+/// [`Welch`] that does not resample: the difference of the means stands for the mean of its resamples, whose sign is the
+/// same but for random error. For benches with thousands of trials.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BySign(pub Welch);
+
+impl Criterion for BySign {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn needs_full_length(&self) -> bool {
+        true
+    }
+
+    fn judge(&self, measurement: &Measurement, _earlier: &Earlier<'_>) -> Verdict {
+        self.0.judge_with(measurement, 0)
     }
 }
 

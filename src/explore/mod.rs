@@ -15,7 +15,7 @@ mod ledger;
 mod numbers;
 mod outcome;
 pub mod pareto;
-mod pool;
+pub(crate) mod pool;
 mod probe;
 mod replicas;
 mod simulated;

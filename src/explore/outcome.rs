@@ -246,7 +246,7 @@ fn fill(row: &mut Row, cell: &Cell, answer: &Answer) {
         Status::Bracketed => "bracketed",
         Status::LowerBoundOnly => "lower-bound-only",
         Status::UpperBoundOnly => "infeasible",
-        Status::Undecided => "unfinished",
+        Status::Estimated | Status::Undecided => "unfinished",
     };
     row.reason.clone_from(&found.reason);
     row.beyond = found.beyond.map(|point| quantity(cell, point));

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Runs `task` for each of `tasks`, on so many threads at most.
-pub(super) fn run<T: Sync, R: Send>(threads: usize, tasks: &[T], task: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub(crate) fn run<T: Sync, R: Send>(threads: usize, tasks: &[T], task: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::with_capacity(tasks.len()));
     std::thread::scope(|scope| {

@@ -163,6 +163,7 @@ impl Bracketing {
             status,
             reason: reason.to_owned(),
             termination_code: String::new(),
+            confirmed_s: None,
         });
     }
 }

@@ -111,6 +111,7 @@ impl StagesLegacy {
             status,
             reason: reason.to_owned(),
             termination_code,
+            confirmed_s: None,
         });
     }
 }

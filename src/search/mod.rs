@@ -1,13 +1,16 @@
 //! Which rate to try next. Pure: a search reads no clock and does no I/O, so it can be replayed and resumed.
 
+mod adaptive;
 mod bracketing;
 mod left;
 mod legacy;
+pub mod neighbours;
 mod stages;
 mod stop;
 #[cfg(test)]
 mod testing;
 
+pub use adaptive::{Adaptive, AdaptiveConfig, Prior};
 pub use bracketing::{Bracketing, BracketingConfig};
 pub use left::Left;
 pub use legacy::StagesLegacy;
@@ -87,6 +90,8 @@ pub enum Status {
     LowerBoundOnly,
     /// No sustainable rate was seen.
     UpperBoundOnly,
+    /// Known as narrowly as was asked for, but not sustained for the whole duration, because that was not asked for.
+    Estimated,
     /// At least one end is not decided.
     Undecided,
 }
@@ -107,6 +112,9 @@ pub struct Answer {
     /// The older format's code for that: empty, or for example
     /// `FAILED_STAGE1_ITERATION_LIMIT_EXCEEDED(limit=15, iteration=15)`.
     pub termination_code: String,
+    /// Seconds for which the answer was sustained in one trial, where the search asks for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed_s: Option<f64>,
 }
 
 /// What a search knows while it runs.

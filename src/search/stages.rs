@@ -170,6 +170,7 @@ impl Stages {
             status,
             reason,
             termination_code,
+            confirmed_s: None,
         });
     }
 }

@@ -12,6 +12,7 @@ use rand_distr::{Distribution, Gamma};
 use serde::{Deserialize, Serialize};
 
 use super::seeds;
+use super::strata::BLOCK;
 use crate::units::Rate;
 
 /// The arrival process of a trial.
@@ -30,6 +31,10 @@ pub enum Arrival {
     /// The sum of almost regular streams that fmperf sends: one stream a worker, gaps of +-30 %, a fixed bias of
     /// +-20 % a worker, and a burst of one request a worker at the start.
     Fmperf,
+    /// Blocks of [`BLOCK`] requests, each with its exact share of the duration; within a block Poisson arrivals, given their
+    /// count. The lengths of each block are balanced too, see [`super::plan`]: any block offers the work that a block
+    /// should.
+    Stratified,
 }
 
 /// Requests per minute that one fmperf worker is given (`WORKER_RPM_CAPACITY`).
@@ -38,6 +43,11 @@ const FMPERF_WORKER_RPM: f64 = 15.0;
 const FMPERF_MAX_WORKERS: f64 = 64.0;
 
 impl Arrival {
+    /// Whether lengths and classes are balanced as its times are.
+    pub fn is_balanced(self) -> bool {
+        self == Self::Stratified
+    }
+
     /// Intended send times in nanoseconds since the start, ascending; `round(rate * duration)` of them.
     pub fn schedule(self, rate: Rate, duration_s: f64, seed: u64) -> Vec<u64> {
         let count = rate.count_in(duration_s);
@@ -64,6 +74,19 @@ impl Arrival {
                 times.into_iter().map(|t| t / total).collect()
             }
             Self::Fmperf => fmperf(rate, duration_s, count, &mut rng),
+            Self::Stratified => {
+                let mut fractions: Vec<f64> = (0..count)
+                    .map(|i| {
+                        let first = i - i % BLOCK;
+                        let size = (count - first).min(BLOCK);
+                        (first as f64 + size as f64 * rng.random::<f64>()) / count as f64
+                    })
+                    .collect();
+                fractions
+                    .chunks_mut(BLOCK)
+                    .for_each(|block| block.sort_by(f64::total_cmp));
+                fractions
+            }
         };
         unit.into_iter().map(|u| (u * duration_s * 1e9) as u64).collect()
     }
@@ -103,6 +126,7 @@ impl fmt::Display for Arrival {
             Self::Constant => f.write_str("constant"),
             Self::Gamma { cv } => write!(f, "gamma:{cv}"),
             Self::Fmperf => f.write_str("fmperf"),
+            Self::Stratified => f.write_str("stratified"),
         }
     }
 }
@@ -110,7 +134,7 @@ impl fmt::Display for Arrival {
 /// The error of parsing an [`Arrival`].
 #[derive(Debug, thiserror::Error, PartialEq)]
 #[error(
-    "`{0}` is not an arrival process; write `poisson`, `constant`, `gamma:CV` (for example `gamma:2`) or `fmperf`"
+    "`{0}` is not an arrival process; write `poisson`, `stratified`, `constant`, `gamma:CV` (for example `gamma:2`) or `fmperf`"
 )]
 pub struct ArrivalError(String);
 
@@ -124,6 +148,7 @@ impl FromStr for Arrival {
             "poisson" => Ok(Self::Poisson),
             "constant" => Ok(Self::Constant),
             "fmperf" => Ok(Self::Fmperf),
+            "stratified" => Ok(Self::Stratified),
             _ => {
                 let cv: f64 = name
                     .strip_prefix("gamma:")
@@ -159,8 +184,9 @@ impl TryFrom<String> for Arrival {
 mod tests {
     use super::*;
 
-    const ALL: [Arrival; 4] = [
+    const ALL: [Arrival; 5] = [
         Arrival::Poisson,
+        Arrival::Stratified,
         Arrival::Constant,
         Arrival::Gamma { cv: 2.0 },
         Arrival::Fmperf,
@@ -187,6 +213,7 @@ mod tests {
     fn gaps_vary_as_named() {
         for (arrival, expected) in [
             (Arrival::Poisson, 1.0),
+            (Arrival::Stratified, 1.0),
             (Arrival::Constant, 0.0),
             (Arrival::Gamma { cv: 2.0 }, 2.0),
         ] {
@@ -196,6 +223,21 @@ mod tests {
             let variance = gaps.iter().map(|g| (g - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
             let cv = variance.sqrt() / mean;
             assert!((cv - expected).abs() < 0.05, "{arrival}: {cv}");
+        }
+    }
+
+    /// However long the trial, a block comes within its own share of it, so that the load never wanders off.
+    #[test]
+    fn stratified_blocks_keep_to_their_share_of_the_time() {
+        for count in [1usize, 99, 100, 101, 250, 12_345] {
+            let rate = Rate::per_second(count as f64 / 60.0);
+            let times = Arrival::Stratified.schedule(rate, 60.0, 5);
+            assert_eq!(times.len(), count);
+            for (index, block) in times.chunks(BLOCK).enumerate() {
+                let at = |place: usize| 60e9 * place as f64 / count as f64;
+                let (from, to) = (at(index * BLOCK), at(index * BLOCK + block.len()));
+                assert!(block.iter().all(|&t| (from - 1.0..=to).contains(&(t as f64))));
+            }
         }
     }
 

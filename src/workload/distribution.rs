@@ -280,6 +280,36 @@ impl TokenSampler {
         }
     }
 
+    /// The length below which a share `u` of all lengths lies, `u` from 0 to below 1: the shortest that is reached with a
+    /// probability above `u`. Drawn at uniform points it gives the lengths of [`Self::sample`].
+    pub fn quantile(&self, u: f64) -> u32 {
+        let rounded = |x: f64| (x.round() as u32).clamp(self.min, self.max);
+        match &self.law {
+            Law::Fixed => self.min,
+            Law::Uniform => {
+                let count = f64::from(self.max - self.min) + 1.0;
+                (self.min + (u * count) as u32).min(self.max)
+            }
+            Law::Zipf { theta, .. } => {
+                let count = self.max - self.min + 1;
+                let wanted = u * power_sum(count, *theta);
+                let above = |rank: &u32| power_sum(*rank, *theta) > wanted;
+                self.min + first_that(1, count, above) - 1
+            }
+            Law::Normal { mean, std, .. } => rounded(mean + std * standard_normal(u)),
+            Law::Lognormal { mu, sigma, .. } => rounded((mu + sigma * standard_normal(u)).exp()),
+            Law::Gamma { shape, scale, .. } => match GammaLaw::new(*shape, 1.0 / scale) {
+                Ok(law) => first_that(self.min, self.max, |k| law.cdf(f64::from(*k) + 0.5) > u),
+                Err(_) => rounded(shape * scale),
+            },
+            Law::Listed { values } => values[((u * values.len() as f64) as usize).min(values.len() - 1)],
+            Law::Weighted { values, below } => {
+                let point = u * below[below.len() - 1];
+                values[below.partition_point(|b| *b <= point).min(values.len() - 1)]
+            }
+        }
+    }
+
     /// The shortest length that it gives.
     pub fn min(&self) -> u32 {
         match &self.law {
@@ -349,6 +379,97 @@ impl TokenSampler {
             }
         }
         mean
+    }
+}
+
+/// The first whole number from `low` on that does, at most `high`; all after it do. Doubles its steps first, so that a
+/// small answer is found in few.
+fn first_that(low: u32, high: u32, does: impl Fn(&u32) -> bool) -> u32 {
+    let (mut from, mut to, mut step) = (low, low, 1);
+    while to < high && !does(&to) {
+        from = to + 1;
+        to = to.saturating_add(step).min(high);
+        step = step.saturating_mul(2);
+    }
+    while from < to {
+        let middle = from + (to - from) / 2;
+        if does(&middle) {
+            to = middle;
+        } else {
+            from = middle + 1;
+        }
+    }
+    from
+}
+
+/// The sum of `r` to the power of `-theta` for `r` from 1 to `count`: some terms as they are, the rest by Euler and
+/// Maclaurin, exact to a part in `1e12`.
+fn power_sum(count: u32, theta: f64) -> f64 {
+    const EXACT: u32 = 24;
+    let term = |x: f64| x.powf(-theta);
+    let head: f64 = (1..=count.min(EXACT)).map(|r| term(f64::from(r))).sum();
+    if count <= EXACT {
+        return head;
+    }
+    let (a, b) = (f64::from(EXACT), f64::from(count));
+    let integral = if (theta - 1.0).abs() < 1e-9 {
+        (b / a).ln()
+    } else {
+        (b.powf(1.0 - theta) - a.powf(1.0 - theta)) / (1.0 - theta)
+    };
+    let first = |x: f64| -theta * x.powf(-theta - 1.0);
+    let third = |x: f64| -theta * (theta + 1.0) * (theta + 2.0) * x.powf(-theta - 3.0);
+    // The sum from a + 1 to b is the sum from a to b without the term at a.
+    head + integral + (term(b) - term(a)) / 2.0 + (first(b) - first(a)) / 12.0 - (third(b) - third(a)) / 720.0
+}
+
+/// Quantile of the standard normal distribution, within `1.2e-9` of it in relative terms: Acklam's rational approximations
+/// (2003), which take a tenth of the time of an inverted error function.
+fn standard_normal(u: f64) -> f64 {
+    const A: [f64; 6] = [
+        -3.969_683_028_665_376e1,
+        2.209_460_984_245_205e2,
+        -2.759_285_104_469_687e2,
+        1.383_577_518_672_690e2,
+        -3.066_479_806_614_716e1,
+        2.506_628_277_459_239,
+    ];
+    const B: [f64; 6] = [
+        -5.447_609_879_822_406e1,
+        1.615_858_368_580_409e2,
+        -1.556_989_798_598_866e2,
+        6.680_131_188_771_972e1,
+        -1.328_068_155_288_572e1,
+        1.0,
+    ];
+    const C: [f64; 6] = [
+        -7.784_894_002_430_293e-3,
+        -3.223_964_580_411_365e-1,
+        -2.400_758_277_161_838,
+        -2.549_732_539_343_734,
+        4.374_664_141_464_968,
+        2.938_163_982_698_783,
+    ];
+    const D: [f64; 5] = [
+        7.784_695_709_041_462e-3,
+        3.224_671_290_700_398e-1,
+        2.445_134_137_142_996,
+        3.754_408_661_907_416,
+        1.0,
+    ];
+    const TAIL: f64 = 0.024_25;
+    let value = |coefficients: &[f64], x: f64| coefficients.iter().fold(0.0, |sum, c| sum * x + c);
+    let tail = |p: f64| {
+        let q = (-2.0 * p.max(f64::MIN_POSITIVE).ln()).sqrt();
+        value(&C, q) / value(&D, q)
+    };
+    if u < TAIL {
+        tail(u)
+    } else if u > 1.0 - TAIL {
+        -tail(1.0 - u)
+    } else {
+        let q = u - 0.5;
+        q * value(&A, q * q) / value(&B, q * q)
     }
 }
 

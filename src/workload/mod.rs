@@ -9,10 +9,12 @@ mod gaps;
 mod lengths;
 pub mod prompts;
 pub mod seeds;
+mod strata;
 
 pub use arrivals::Arrival;
 pub use distribution::{DistributionError, MAX_TOKENS, TokenDistribution, TokenSampler};
 pub use gaps::{GapStream, Gaps, GapsError};
+pub use strata::{BLOCK, Uniforms};
 
 use serde::{Deserialize, Serialize};
 
@@ -76,7 +78,15 @@ pub struct PlannedRequest {
 }
 
 /// Plans all requests of a trial: `rate` times `duration_s` of them (at least one), in order of send time.
+///
+/// With [`Arrival::Stratified`] any block of [`BLOCK`] requests has each class as often as its share asks, to one request,
+/// and the lengths of a class spread evenly over its range, in random order. With the others classes and lengths are
+/// independent draws.
 pub fn plan(spec: &WorkloadSpec, rate: Rate, duration_s: f64, seed: u64) -> Vec<PlannedRequest> {
     let times = spec.arrival.schedule(rate, duration_s, seed);
-    lengths::assign(&spec.classes, &times, seed)
+    if spec.arrival.is_balanced() {
+        lengths::balanced(&spec.classes, &times, seed)
+    } else {
+        lengths::assign(&spec.classes, &times, seed)
+    }
 }

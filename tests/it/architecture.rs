@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 /// Rooms, lowest first. A room may import those before it.
-const ORDER: [&str; 22] = [
+const ORDER: [&str; 23] = [
     "units",
     "yaml",
     "stats",
@@ -24,6 +24,7 @@ const ORDER: [&str; 22] = [
     "capacity",
     "deployment",
     "explore",
+    "accuracy",
     "settings",
     "cluster",
     "server",

@@ -223,3 +223,54 @@ proptest! {
         }
     }
 }
+
+/// At evenly spread points the quantiles have the stated mean, and are the quantiles of what is drawn.
+#[test]
+fn quantiles_are_those_of_the_draws() {
+    for yaml in ALL {
+        let (sampler, mut draws) = draws(yaml, 100_000);
+        draws.sort_unstable();
+        let points = 20_000;
+        let at = |i: usize| (i as f64 + 0.5) / points as f64;
+        let lengths: Vec<u32> = (0..points).map(|i| sampler.quantile(at(i))).collect();
+        assert!(lengths.is_sorted(), "{yaml}");
+        let mean = lengths.iter().map(|&l| f64::from(l)).sum::<f64>() / points as f64;
+        assert!(
+            (mean / sampler.mean() - 1.0).abs() < 1e-3,
+            "{yaml}: {mean}, stated {}",
+            sampler.mean()
+        );
+        for u in [0.0, 0.01, 0.3, 0.5, 0.77, 0.98] {
+            // The share of draws at most as long is above u, and of those below it is not, to the accuracy of the draws.
+            let length = sampler.quantile(u);
+            let share = |bound: u32| draws.partition_point(|d| *d <= bound) as f64 / draws.len() as f64;
+            assert!(share(length) > u - 0.008, "{yaml} at {u}: {length}");
+            assert!(share(length - 1) < u + 0.008, "{yaml} at {u}: {length}");
+        }
+        let most = sampler.quantile(1.0f64.next_down());
+        assert!((sampler.min()..=sampler.max()).contains(&most), "{yaml}");
+    }
+}
+
+#[test]
+fn power_sums_are_sums() {
+    for theta in [0.0, 0.4, 1.0, 1.7] {
+        for count in [1, 24, 25, 3_000] {
+            let sum: f64 = (1..=count).map(|r| f64::from(r).powf(-theta)).sum();
+            let fast = super::power_sum(count, theta);
+            assert!((fast / sum - 1.0).abs() < 1e-10, "{theta} {count}: {fast} {sum}");
+        }
+    }
+}
+
+#[test]
+fn normal_quantiles_are_exact_enough() {
+    let law = NormalLaw::new(0.0, 1.0).unwrap();
+    for u in [1e-9, 1e-4, 0.02, 0.0243, 0.3, 0.5, 0.9, 0.976, 0.9999] {
+        let (fast, exact) = (super::standard_normal(u), law.inverse_cdf(u));
+        assert!(
+            (fast - exact).abs() < 1e-7 * exact.abs().max(1.0),
+            "{u}: {fast} {exact}"
+        );
+    }
+}

@@ -1,0 +1,91 @@
+//! What a search keeps of a trial.
+
+use crate::criterion::Ruling;
+use crate::search::{Goal, Observed};
+use crate::trial::Estimate;
+use crate::units::Rate;
+
+/// A trial shorter than this share of the full duration confirms nothing.
+const FULL: f64 = 0.98;
+/// A trial shorter than this share of it, unsustainable by a hair, may be chance.
+const SETTLED: f64 = 0.15;
+/// Drift up to which an undecided trial is taken to have held, while the search is far away.
+const LEANING: f64 = 0.15;
+
+/// A judged trial.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Evidence {
+    /// The rate that was asked for.
+    pub(super) asked: Rate,
+    /// The rate that was offered, requests per minute.
+    pub(super) offered: f64,
+    /// Seconds in which it was offered.
+    pub(super) load_s: f64,
+    /// Whether it lasted as long as a confirmation.
+    pub(super) full: bool,
+    /// Whether it lasted long enough for a ruling that says nothing about the capacity to count.
+    pub(super) settled: bool,
+    /// Whether it was meant to confirm.
+    pub(super) confirming: bool,
+    pub(super) ruling: Ruling,
+    /// Share of the load that was not served.
+    pub(super) drift: Option<Estimate>,
+    /// What the saturated service served, requests per minute.
+    pub(super) hint: Option<Estimate>,
+}
+
+impl Evidence {
+    pub(super) fn of(seen: &Observed<'_>, duration_s: f64) -> Self {
+        let hint =
+            |e: &Estimate| e.value > 0.0 && e.low <= e.value && e.value <= e.high && e.high.is_finite();
+        Self {
+            asked: seen.probe.rate,
+            offered: seen.offered.as_per_minute(),
+            load_s: seen.load_s,
+            full: seen.load_s >= FULL * duration_s,
+            settled: seen.load_s >= SETTLED * duration_s,
+            confirming: seen.probe.goal == Goal::Confirm,
+            ruling: seen.verdict.ruling,
+            drift: seen
+                .verdict
+                .margin
+                .filter(|m| m.value.is_finite() && m.high > m.low),
+            hint: seen
+                .verdict
+                .capacity_hint
+                .filter(|e| seen.verdict.ruling == Ruling::Unsustainable && hint(e)),
+        }
+    }
+
+    /// The order in which trials are kept: by what they are, never by when they came.
+    pub(super) fn is_before(&self, other: &Self) -> bool {
+        let key = |e: &Self| {
+            (
+                e.asked.as_per_minute().to_bits(),
+                e.load_s.to_bits(),
+                e.offered.to_bits(),
+            )
+        };
+        let value = |e: &Self| e.drift.map_or(0, |d| d.value.to_bits());
+        (key(self), value(self)) < (key(other), value(other))
+    }
+
+    /// Whether the rate was sustained, in whatever time.
+    pub(super) fn held(&self) -> bool {
+        self.ruling == Ruling::Sustainable
+    }
+
+    /// Whether it was not: beyond doubt overloaded, or seen for long enough to be taken at its word.
+    pub(super) fn failed(&self) -> bool {
+        self.ruling == Ruling::Unsustainable && (self.hint.is_some() || self.settled)
+    }
+
+    /// Whether, as far as the trial tells, the service kept up: where it is unsure, by the sign of the estimate.
+    pub(super) fn leans_to_hold(&self) -> Option<bool> {
+        match self.ruling {
+            Ruling::Sustainable => Some(true),
+            Ruling::Unsustainable if self.failed() => Some(false),
+            Ruling::Unsustainable | Ruling::Unsure => self.drift.map(|d| d.value < LEANING),
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! What to do next, given all that is known.
+
+use super::AdaptiveConfig;
+use super::belief::Belief;
+use super::evidence::Evidence;
+use crate::units::{Plain, Rate};
+
+/// Factor of the ramp.
+const RAMP: f64 = 4.0;
+/// Lowest rate that is tried, requests per minute.
+const LOWEST: f64 = 1.0;
+/// Highest: nobody sends more.
+const HIGHEST: f64 = 1e9;
+/// Shares of the full duration that a ramp probe and a locating probe may take, and their least in seconds.
+const SHORT: (f64, f64) = (1.0 / 30.0, 20.0);
+const MIDDLE: (f64, f64) = (1.0 / 6.0, 60.0);
+/// How far above the belief's upper end the service is sure to be saturated.
+const ABOVE: f64 = 1.035;
+/// Wanted half width of the belief before the answer is confirmed, where count noise allows it.
+const SHARP: f64 = 0.015;
+/// The answer's distance below the median, in half widths.
+const STEP: f64 = 0.8;
+/// Most confirmations.
+const CONFIRMATIONS: usize = 4;
+
+/// The next step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Plan {
+    /// A short probe on the way up, or down.
+    Ramp { rate: Rate, duration_s: f64 },
+    /// A probe that saturates the service, to learn what it finishes.
+    Locate {
+        rate: Rate,
+        duration_s: f64,
+        precision: f64,
+    },
+    /// A full-length trial at the answer.
+    Confirm { rate: Rate },
+    /// There is no more to learn.
+    Done(&'static str),
+}
+
+/// Everything known, and what follows from it.
+pub(super) struct Standing<'a> {
+    config: &'a AdaptiveConfig,
+    evidence: &'a [Evidence],
+    belief: Option<Belief>,
+}
+
+impl<'a> Standing<'a> {
+    /// What is known, with the belief that follows from it.
+    pub(super) fn new(config: &'a AdaptiveConfig, evidence: &'a [Evidence], belief: Option<Belief>) -> Self {
+        Self {
+            config,
+            evidence,
+            belief,
+        }
+    }
+
+    /// Requests of a full-length trial at the believed capacity.
+    fn count(&self) -> f64 {
+        let per_minute = self
+            .belief
+            .map_or(self.config.start.as_per_minute(), |b| b.median);
+        (per_minute * self.config.duration_s / 60.0).max(1.0)
+    }
+
+    /// Half width that the belief should have: what is asked for, and not less than the counts of a trial can tell.
+    fn sharp(&self) -> f64 {
+        SHARP.max(1.0 / self.count().sqrt())
+    }
+
+    /// How far below the belief's median the answer lies, as a share: within the interval.
+    pub(super) fn step(&self) -> f64 {
+        let half = self.belief.map_or(0.05, |b| b.half_width());
+        (STEP * self.sharp()).min(STEP * half)
+    }
+
+    /// The highest rate that was sustained for the whole duration and not refuted below.
+    pub(super) fn confirmed(&self) -> Option<&Evidence> {
+        let fits = |e: &&Evidence| e.full && e.held() && self.belief.is_none_or(|b| e.offered < b.high);
+        self.evidence
+            .iter()
+            .filter(fits)
+            .max_by(|a, b| a.offered.total_cmp(&b.offered))
+    }
+
+    /// The highest rate that was sustained in any time.
+    pub(super) fn highest_held(&self) -> Option<Rate> {
+        let held = self.evidence.iter().filter(|e| e.held());
+        held.max_by(|a, b| a.offered.total_cmp(&b.offered))
+            .map(|e| e.asked)
+    }
+
+    /// The lowest rate that was not sustained.
+    pub(super) fn lowest_failed(&self) -> Option<Rate> {
+        let failed = self.evidence.iter().filter(|e| e.failed());
+        failed
+            .min_by(|a, b| a.offered.total_cmp(&b.offered))
+            .map(|e| e.asked)
+    }
+
+    /// Whether the interval is as narrow as was asked for.
+    pub(super) fn is_narrow(&self) -> bool {
+        self.belief
+            .is_some_and(|b| self.config.stop.is_met(b.low, b.high))
+    }
+
+    /// What full-length trials said against the belief of their time.
+    pub(super) fn contradiction(&self) -> Option<String> {
+        let refuted = self.evidence.iter().filter(|e| e.confirming && e.failed());
+        let lowest = refuted.min_by(|a, b| a.offered.total_cmp(&b.offered))?;
+        Some(format!(
+            "{} req/min was expected to hold by shorter trials and did not",
+            Plain(lowest.asked.as_per_minute())
+        ))
+    }
+
+    fn short_s(&self) -> f64 {
+        (SHORT.0 * self.config.duration_s)
+            .max(SHORT.1)
+            .min(self.config.duration_s)
+    }
+
+    fn middle_s(&self) -> f64 {
+        (MIDDLE.0 * self.config.duration_s)
+            .max(MIDDLE.1)
+            .min(self.config.duration_s)
+    }
+
+    pub(super) fn plan(&self) -> Plan {
+        let saturated = self.evidence.iter().any(|e| e.hint.is_some());
+        match self.belief {
+            Some(belief) if saturated => self.near(&belief),
+            Some(belief) if !self.evidence.iter().any(Evidence::failed) => self.expected(&belief),
+            _ => self.ramp(),
+        }
+    }
+
+    /// A prior, and no saturated trial yet: straight to where it should be saturated.
+    fn expected(&self, belief: &Belief) -> Plan {
+        let held = self.top_that_leans_to_hold();
+        let from = belief.high.min(1.25 * belief.median);
+        let rate = held.map_or(from, |held| from.max(1.25 * held));
+        self.locate(rate.max(belief.median) * ABOVE)
+    }
+
+    fn top_that_leans_to_hold(&self) -> Option<f64> {
+        let leaning = self.evidence.iter().filter(|e| e.leans_to_hold() == Some(true));
+        leaning.map(|e| e.offered).max_by(f64::total_cmp)
+    }
+
+    fn ramp(&self) -> Plan {
+        let failed = self.lowest_failed();
+        let Some(top) = self
+            .evidence
+            .iter()
+            .max_by(|a, b| a.asked.as_per_minute().total_cmp(&b.asked.as_per_minute()))
+        else {
+            return Plan::Ramp {
+                rate: self.config.start.rounded(),
+                duration_s: self.short_s(),
+            };
+        };
+        if let Some(failed) = failed {
+            // Failed without a word about the capacity: nothing finished at all, or nothing well.
+            let rate = failed.as_per_minute();
+            if rate <= LOWEST {
+                return Plan::Done("not even 1 req/min is sustainable");
+            }
+            return match self.highest_held() {
+                Some(held) if held.as_per_minute() < rate => {
+                    let held = held.as_per_minute();
+                    if self.config.stop.is_met(held, rate) {
+                        return Plan::Done(
+                            "the highest rate that held and the lowest that did not are close enough",
+                        );
+                    }
+                    self.decide((held * rate).sqrt())
+                }
+                _ => self.decide((rate / RAMP).max(LOWEST)),
+            };
+        }
+        let rate = top.asked.as_per_minute();
+        let longest = self
+            .evidence
+            .iter()
+            .filter(|e| e.asked == top.asked)
+            .map(|e| e.load_s)
+            .fold(0.0, f64::max);
+        if top.leans_to_hold() == Some(true) || longest >= 0.9 * self.config.duration_s {
+            if rate >= HIGHEST {
+                return Plan::Done("it holds however fast the requests come");
+            }
+            return Plan::Ramp {
+                rate: Rate::per_minute(rate * RAMP).rounded(),
+                duration_s: self.short_s(),
+            };
+        }
+        // Too little came to tell anything, or it looks overloaded: longer at the same rate.
+        Plan::Ramp {
+            rate: top.asked,
+            duration_s: (3.0 * longest).clamp(self.short_s(), self.config.duration_s),
+        }
+    }
+
+    fn decide(&self, rate: f64) -> Plan {
+        Plan::Ramp {
+            rate: Rate::per_minute(rate).rounded(),
+            duration_s: self.config.duration_s,
+        }
+    }
+
+    fn locate(&self, rate: f64) -> Plan {
+        let rate = Rate::per_minute(rate).rounded();
+        // A rate that was probed for long and told too little is not probed for as long again.
+        let before = self.evidence.iter().filter(|e| e.asked == rate).count() as i32;
+        let duration_s = (self.middle_s() * 2f64.powi(before)).min(self.config.duration_s);
+        Plan::Locate {
+            rate,
+            duration_s,
+            precision: 0.4 * self.sharp(),
+        }
+    }
+
+    /// The belief is about the capacity: sharpen it, then confirm.
+    fn near(&self, belief: &Belief) -> Plan {
+        let sharp = belief.half_width() <= self.sharp() || self.is_exhausted();
+        if !sharp {
+            return self.locate(belief.high * ABOVE);
+        }
+        let confirmed = self.confirmed();
+        if !self.config.confirm {
+            return Plan::Done("the interval is narrow enough; the answer was not confirmed at full length");
+        }
+        if let Some(held) = confirmed.filter(|e| e.offered >= belief.median * (1.0 - 2.5 * self.step())) {
+            let above = self
+                .evidence
+                .iter()
+                .any(|e| e.failed() && e.offered > held.offered);
+            if above && (self.is_narrow() || self.is_exhausted()) {
+                return Plan::Done(
+                    "the answer was sustained for the whole duration, and the rates above are not",
+                );
+            }
+            return self.locate(belief.high * ABOVE);
+        }
+        let tried: Vec<&Evidence> = self
+            .evidence
+            .iter()
+            .filter(|e| e.confirming && !e.held())
+            .collect();
+        if tried.len() >= CONFIRMATIONS {
+            return Plan::Done("no rate near the estimate was sustained for the whole duration");
+        }
+        // Below every rate that was tried in vain.
+        let least = tried.iter().map(|e| e.offered).fold(f64::INFINITY, f64::min);
+        let rate = (belief.median * (1.0 - self.step())).min(least * (1.0 - self.step()));
+        Plan::Confirm {
+            rate: Rate::per_minute(rate.max(LOWEST)).rounded(),
+        }
+    }
+
+    /// Whether as many saturated trials were made as are worth their time.
+    fn is_exhausted(&self) -> bool {
+        let load_s: f64 = self
+            .evidence
+            .iter()
+            .filter(|e| e.hint.is_some() && !e.confirming)
+            .map(|e| e.load_s)
+            .sum();
+        load_s >= 2.0 * self.config.duration_s
+    }
+}

@@ -1,0 +1,216 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::criterion::{Ruling, Verdict};
+use crate::trial::Estimate;
+
+const DURATION_S: f64 = 1800.0;
+
+fn config(start: f64) -> AdaptiveConfig {
+    AdaptiveConfig {
+        start: Rate::per_minute(start),
+        duration_s: DURATION_S,
+        stop: StopRule::Relative(0.05),
+        limit: 40,
+        budget_s: None,
+        prior: None,
+        confirm: true,
+    }
+}
+
+/// A number in -1..1 that looks random.
+fn noise(key: f64) -> f64 {
+    let bits = key
+        .to_bits()
+        .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        .rotate_left(31)
+        .wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    (bits >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+}
+
+/// A service of this capacity, seen with an error of up to `error`, as a share.
+fn judged(probe: &Probe, capacity: f64, error: f64) -> (Verdict, f64) {
+    let rate = probe.rate.as_per_minute();
+    let error = error * (DURATION_S / probe.duration_s.unwrap_or(DURATION_S)).sqrt();
+    let off = noise(rate + f64::from(probe.attempt)) * error;
+    let drift = (1.0 - capacity / rate).max(0.0) + off;
+    let ruling = if drift + error < 0.01 {
+        Ruling::Sustainable
+    } else if drift - error > 0.0 && drift > 0.01 {
+        Ruling::Unsustainable
+    } else {
+        Ruling::Unsure
+    };
+    let around = |value: f64, half: f64| Estimate {
+        value,
+        low: value - half,
+        high: value + half,
+    };
+    let failed = ruling == Ruling::Unsustainable;
+    let verdict = Verdict {
+        criterion: "oracle".to_owned(),
+        ruling,
+        margin: Some(around(drift, error)),
+        bound: Some(0.01),
+        capacity_hint: failed.then(|| around(rate * (1.0 - drift), rate * error)),
+        reasons: Vec::new(),
+        statistics: serde_json::Value::Null,
+    };
+    let early = probe.goal != Goal::Confirm && ruling != Ruling::Unsure;
+    (
+        verdict,
+        probe.duration_s.unwrap_or(DURATION_S) * if early { 0.5 } else { 1.0 },
+    )
+}
+
+type Seen = (Probe, Verdict, f64);
+
+fn observed((probe, verdict, load_s): &Seen) -> Observed<'_> {
+    Observed {
+        probe,
+        verdict,
+        offered: probe.rate,
+        load_s: *load_s,
+    }
+}
+
+fn run(search: &mut Adaptive, mut oracle: impl FnMut(&Probe) -> (Verdict, f64)) -> (Answer, Vec<Seen>) {
+    let mut all = Vec::new();
+    loop {
+        match search.next() {
+            Step::Done(answer) => return (answer, all),
+            Step::Probe(probe) => {
+                let (verdict, load_s) = oracle(&probe);
+                all.push((probe, verdict, load_s));
+                search.observe(&observed(&all[all.len() - 1]));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_prior_saves_the_ramp_and_a_wrong_one_is_given_up() {
+    for (believed, most) in [(1020.0, 3), (400.0, 9), (3000.0, 9)] {
+        let prior = Prior {
+            capacity: Rate::per_minute(believed),
+            low: Rate::per_minute(0.93 * believed),
+            high: Rate::per_minute(1.07 * believed),
+        };
+        let mut search = Adaptive::new(AdaptiveConfig {
+            prior: Some(prior),
+            ..config(40.0)
+        });
+        let (answer, trials) = run(&mut search, |probe| judged(probe, 1000.0, 0.003));
+        let rate = answer.rate.unwrap().as_per_minute();
+        assert!((rate / 1000.0 - 1.0).abs() < 0.03, "{believed}: {answer:?}");
+        assert!(trials.len() <= most, "{believed}: {trials:#?}");
+    }
+}
+
+#[test]
+fn what_short_probes_promise_and_a_long_one_refutes_is_told() {
+    // Short probes never see the pause that comes every half hour.
+    let mut search = Adaptive::new(config(40.0));
+    let (answer, _) = run(&mut search, |probe| {
+        let short = probe.duration_s.unwrap() < DURATION_S;
+        judged(probe, if short { 1060.0 } else { 1000.0 }, 0.003)
+    });
+    assert!(answer.reason.contains("was expected to hold"), "{answer:?}");
+    assert!(
+        (answer.rate.unwrap().as_per_minute() / 1000.0 - 1.0).abs() < 0.03,
+        "{answer:?}"
+    );
+    assert!(answer.low.unwrap().as_per_minute() < 1000.0 && answer.high.unwrap().as_per_minute() > 1000.0);
+}
+
+#[test]
+fn a_budget_ends_it_with_the_best_answer() {
+    let mut search = Adaptive::new(AdaptiveConfig {
+        budget_s: Some(1200.0),
+        ..config(40.0)
+    });
+    let (answer, trials) = run(&mut search, |probe| judged(probe, 1000.0, 0.003));
+    assert!(trials.iter().map(|t| t.2).sum::<f64>() <= 1200.0);
+    assert_eq!(answer.status, Status::Undecided);
+    assert!(
+        (answer.rate.unwrap().as_per_minute() / 1000.0 - 1.0).abs() < 0.05,
+        "{answer:?}"
+    );
+}
+
+#[test]
+fn without_confirmation_the_answer_is_an_estimate() {
+    let mut search = Adaptive::new(AdaptiveConfig {
+        confirm: false,
+        ..config(40.0)
+    });
+    let (answer, trials) = run(&mut search, |probe| judged(probe, 1000.0, 0.003));
+    assert_eq!((answer.status, answer.confirmed_s), (Status::Estimated, None));
+    assert!(trials.iter().all(|t| t.2 < DURATION_S));
+}
+
+#[test]
+fn nothing_and_everything_are_told() {
+    let mut nothing = Adaptive::new(config(40.0));
+    let (answer, _) = run(&mut nothing, |probe| {
+        let (verdict, load_s) = judged(probe, 1e-9, 0.003);
+        (
+            Verdict {
+                capacity_hint: None,
+                ..verdict
+            },
+            load_s,
+        )
+    });
+    assert_eq!((answer.status, answer.rate), (Status::UpperBoundOnly, None));
+    let mut everything = Adaptive::new(config(40.0));
+    let (answer, _) = run(&mut everything, |probe| judged(probe, 1e300, 0.003));
+    assert_eq!((answer.status, answer.high), (Status::LowerBoundOnly, None));
+}
+
+proptest! {
+    /// Whatever the capacity and the start: the answer is near, confirmed, within the interval, and no probe comes twice.
+    #[test]
+    fn the_capacity_is_found(capacity in 30.0f64..1e6, start in 0.01f64..3.0, error in 0.0005f64..0.004) {
+        let mut search = Adaptive::new(config((capacity * start).max(1.0)));
+        let (answer, trials) = run(&mut search, |probe| judged(probe, capacity, error));
+        let rate = answer.rate.unwrap().as_per_minute();
+        prop_assert!((rate / capacity - 1.0).abs() < 0.05, "{answer:?} {trials:#?}");
+        prop_assert!(answer.low.unwrap().as_per_minute() <= rate && rate <= answer.high.unwrap().as_per_minute());
+        prop_assert_eq!(answer.confirmed_s, Some(DURATION_S));
+        let different: std::collections::BTreeSet<_> = trials.iter().map(|t| (t.0.rate.as_per_minute().to_bits(), t.0.attempt)).collect();
+        prop_assert_eq!(different.len(), trials.len());
+    }
+
+    /// A search that is given what another one saw, in any order, goes on as that one would have.
+    #[test]
+    fn what_is_recalled_counts_as_seen(capacity in 30.0f64..1e5, split in 0usize..8, turn in 0usize..8) {
+        let oracle = |probe: &Probe| judged(probe, capacity, 0.003);
+        let (answer, trials) = run(&mut Adaptive::new(config(50.0)), oracle);
+        let split = split.min(trials.len());
+        let mut stored: Vec<&Seen> = trials[..split].iter().collect();
+        stored.rotate_left(turn % split.max(1));
+        let mut resumed = Adaptive::new(config(50.0));
+        for trial in stored {
+            resumed.recall(&observed(trial));
+        }
+        let (again, rest) = run(&mut resumed, oracle);
+        prop_assert_eq!(&again, &answer);
+        prop_assert_eq!(&rest[..], &trials[split..]);
+    }
+
+    /// Against any rulings it ends within its limit.
+    #[test]
+    fn any_oracle_ends(seed in any::<u32>(), start in 1.0f64..1e5) {
+        let mut search = Adaptive::new(config(start));
+        let mut count = 0u32;
+        let (_, trials) = run(&mut search, |probe| {
+            count += 1;
+            let (mut verdict, load_s) = judged(probe, 1000.0, 0.01);
+            let pick = noise(f64::from(seed) + f64::from(count));
+            verdict.ruling = if pick < -0.3 { Ruling::Unsure } else if pick < 0.3 { Ruling::Sustainable } else { Ruling::Unsustainable };
+            (verdict, load_s)
+        });
+        prop_assert!(trials.len() <= 40);
+    }
+}
