@@ -32,7 +32,7 @@ pub(super) fn manifest(
     campaign: &Campaign<'_>,
     experiment: &Experiment,
     spec: &TrialSpec,
-    probe: &Probe,
+    (probe, place): (&Probe, Option<u32>),
     measured: &Measurement,
 ) -> Manifest {
     let planned = workload::plan(&spec.workload, spec.rate, spec.duration_s, spec.seed);
@@ -64,6 +64,8 @@ pub(super) fn manifest(
         experiment_type: rules::experiment_type(campaign.settings).to_owned(),
         url: campaign.target.url(),
         stage: probe.stage,
+        goal: probe.goal,
+        place,
         filter_buffer_s: campaign.settings.filter_buffer_s,
         epoch_ns: measured.epoch_ns,
         offered_s: measured.offered_s,

@@ -1,35 +1,45 @@
 //! Many searches in one run: the pairs and mixes of the settings, one after the other, on one target.
 
+mod adaptive;
 mod files;
 mod home;
 mod loadgen;
+mod neighbours;
 mod outline;
 mod progress;
 mod rules;
+mod savings;
 mod target;
 mod trials;
 
 pub use home::{Home, executor};
 pub use loadgen::load_generator;
+pub use neighbours::order;
 pub use outline::{Outline, example_commands, outline};
 pub use progress::ProgressFile;
 pub use rules::{criterion_name, folder, prompt_source, search_name};
+pub use savings::savings;
 pub use target::{Target, TargetError};
 pub use trials::Trials;
 
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::capacity::{self, Capacity};
 use crate::executor::Executor;
 use crate::loadgen::{API_KEY_VARIABLE, LoadGenerator};
-use crate::report::{Event, Observer};
+use crate::report::curve::{Curve, Point};
+use crate::report::{Event, Observer, answer_line, words};
 use crate::runner::live::{Live, Setup};
 use crate::runner::memo::Memo;
 use crate::runner::{Judged, Trial, TrialError};
-use crate::search::Probe;
-use crate::settings::{Experiment, Settings};
-use crate::store::manifest::{EvidenceLine, SCHEMA};
-use crate::store::{CapacityFile, Incarnation, Lease, LeaseError, Manifest, Store, layout, write_json};
+use crate::search::{Answer, Prior, Probe};
+use crate::settings::{Experiment, SearchKind, Settings};
+use crate::store::capacity::{CAPACITY_SCHEMA, EvidenceLine};
+use crate::store::{
+    CapacityFile, Conditions, Incarnation, Lease, LeaseError, Manifest, Store, layout, write_json,
+};
 use crate::trial::TrialSpec;
 use crate::units::Rate;
 
@@ -55,6 +65,8 @@ pub struct Campaign<'a> {
     pub store: &'a Store,
     /// Whether stored trials are ignored.
     pub fresh: bool,
+    /// The pairs that have an answer of this run.
+    pub answered: RefCell<BTreeSet<String>>,
     /// Whether a pair that another process works on is waited for.
     pub wait: bool,
     /// Which start of which run this is.
@@ -76,6 +88,44 @@ pub struct PairAnswer {
     pub capacity: Capacity,
     /// The truth, where the endpoint is the embedded one.
     pub true_capacity: Option<Rate>,
+    /// What other pairs let expect before the first trial.
+    pub prior: Option<Prior>,
+    /// What its trials have in common.
+    pub conditions: Conditions,
+    /// The answer in a sentence, where the search is adaptive.
+    pub words: Option<String>,
+}
+
+impl PairAnswer {
+    /// All trials on one picture.
+    fn curve(&self) -> Curve {
+        let found = &self.capacity.answer;
+        let points = self.capacity.evidence.iter().map(|e| Point {
+            offered: e.offered,
+            drift: e.verdict.margin.filter(|_| e.verdict.criterion == "drift"),
+            ruling: e.verdict.ruling,
+        });
+        Curve {
+            title: self.words.as_ref().map_or_else(
+                || {
+                    answer_line(
+                        &self.pair,
+                        &Answer {
+                            reason: String::new(),
+                            ..found.clone()
+                        },
+                    )
+                    .trim_end_matches("; ")
+                    .to_owned()
+                },
+                |words| format!("{}: {words}", self.pair),
+            ),
+            points: points.collect(),
+            rate: found.rate,
+            low: found.low,
+            high: found.high,
+        }
+    }
 }
 
 impl Campaign<'_> {
@@ -106,10 +156,10 @@ impl Campaign<'_> {
             stored: stored.len(),
         });
         let criterion = rules::criterion(self.settings);
-        let mut search = rules::search(self.settings, experiment);
         let job = |spec: &TrialSpec| self.trials.job(spec);
+        let place = Cell::new(None);
         let manifest = |spec: &TrialSpec, probe: &Probe, measured: &_| {
-            files::manifest(self, experiment, spec, probe, measured)
+            files::manifest(self, experiment, spec, (probe, place.get()), measured)
         };
         let write = |folder: &Path, manifest: &Manifest, trial: &Trial, judged: &Judged<'_>| {
             files::write(self, folder, manifest, trial, judged)
@@ -133,30 +183,61 @@ impl Campaign<'_> {
             retries: self.settings.retries,
         });
         let read = |folder: &Path, spec: &TrialSpec| Ok(self.loadgen.read(&self.trials.job(spec), folder)?);
-        let mut runner = Memo::new(live, stored, &read, criterion.needs_full_length());
-        let capacity = capacity::find(
-            search.as_mut(),
-            criterion.as_ref(),
-            &mut runner,
-            &capacity::Experiment {
-                pair,
-                spec: &|probe| self.trials.spec(experiment, probe),
-                cooldown_s: self.settings.cooldown.as_secs_f64(),
-                interrupted: self.interrupted,
-            },
-            observer,
-        )?;
+        let conditions = self.conditions(experiment);
+        let mut prior = None;
+        let capacity = if self.settings.search == SearchKind::Adaptive {
+            let begun = self.begin(experiment, &folder, conditions.clone())?;
+            prior = begun.prior;
+            let search = adaptive::Pair {
+                campaign: self,
+                experiment,
+                criterion: criterion.as_ref(),
+                read: &read,
+                begun: &begun,
+                place: &place,
+            };
+            let mut runner = live;
+            search.find(stored, &mut runner, observer)?
+        } else {
+            let mut runner = Memo::new(live, stored, &read, criterion.needs_full_length());
+            capacity::find(
+                rules::search(self.settings, experiment).as_mut(),
+                criterion.as_ref(),
+                &mut runner,
+                &capacity::Experiment {
+                    pair,
+                    spec: &|probe| self.trials.spec(experiment, probe),
+                    cooldown_s: self.settings.cooldown.as_secs_f64(),
+                    interrupted: self.interrupted,
+                },
+                observer,
+            )?
+        };
         lease.check()?;
+        let words = (self.settings.search == SearchKind::Adaptive).then(|| {
+            let rulings = capacity.evidence.iter().map(|e| (e.offered, e.verdict.ruling));
+            let failed = words::lowest_failed(&capacity.answer, rulings);
+            words::sentence(&capacity.answer, failed)
+        });
         let answer = PairAnswer {
             pair: pair.clone(),
             true_capacity: self.target.true_capacity(&experiment.classes),
             capacity,
+            prior,
+            conditions,
+            words,
         };
         write_json(&folder.join(layout::CAPACITY), &self.capacity_file(&answer))?;
+        // A picture that cannot be drawn or written costs itself only.
+        if let Ok(svg) = answer.curve().svg() {
+            let _ = fs_err::write(folder.join(layout::CURVE), svg);
+        }
         files::finish(&answer)?;
+        self.answered.borrow_mut().insert(pair.clone());
         observer.see(&Event::PairDone {
             pair: pair.clone(),
             answer: answer.capacity.answer.clone(),
+            words: answer.words.clone(),
             trials: answer.capacity.evidence.len() as u32,
             reused: answer.capacity.evidence.iter().filter(|e| e.reused).count() as u32,
         });
@@ -200,7 +281,7 @@ impl Campaign<'_> {
     /// The content of `capacity.json`. It names no times and no folders, so that a resumed search writes the same.
     fn capacity_file(&self, answer: &PairAnswer) -> CapacityFile {
         CapacityFile {
-            schema: SCHEMA,
+            schema: CAPACITY_SCHEMA,
             pair: answer.pair.clone(),
             experiment_type: rules::experiment_type(self.settings).to_owned(),
             evaluation: rules::criterion_name(self.settings).to_owned(),
@@ -208,6 +289,8 @@ impl Campaign<'_> {
             answer: answer.capacity.answer.clone(),
             load_seconds: answer.capacity.load_seconds(),
             true_capacity: answer.true_capacity,
+            conditions: Some(answer.conditions.clone()),
+            prior: answer.prior,
             evidence: answer
                 .capacity
                 .evidence
@@ -216,10 +299,13 @@ impl Campaign<'_> {
                     id: e.id.to_string(),
                     rate: e.probe.rate,
                     offered: e.offered,
+                    load_s: Some(e.load_s),
                     stage: e.probe.stage,
                     attempt: e.probe.attempt,
                     ruling: e.verdict.ruling,
                     margin: e.verdict.margin,
+                    bound: e.verdict.bound,
+                    capacity_hint: e.verdict.capacity_hint,
                 })
                 .collect(),
         }

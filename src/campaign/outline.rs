@@ -3,10 +3,15 @@
 use super::{Target, Trials, rules};
 use crate::loadgen::{LoadGenError, LoadGenerator};
 use crate::search::{Goal, Probe, StagesConfig};
-use crate::settings::{Experiment, Settings};
+use crate::settings::{Experiment, SearchKind, Settings};
 use crate::trial::LoadGenSpec;
 use crate::units::Rate;
 use crate::workload::PromptSource;
+
+/// Factor of the adaptive search's first probes.
+const ADAPTIVE_RAMP: f64 = 4.0;
+/// Load of an adaptive search that is likely, in trials of full length: one confirms, the probes before it add about half.
+const ADAPTIVE_LOAD: f64 = 1.5;
 
 /// The plan of one pair.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -25,6 +30,9 @@ pub struct Outline {
     pub most_trials: u32,
     /// Hours of load and cool-down if all of them are run in full.
     pub most_hours: f64,
+    /// Hours of load and cool-down that are likely, where the search has trials of very different lengths.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub likely_hours: Option<f64>,
 }
 
 /// Outlines the search of a pair.
@@ -35,21 +43,33 @@ pub fn outline(settings: &Settings, experiment: &Experiment) -> Outline {
         limit,
         stop,
     } = rules::config(settings, experiment);
+    let adaptive = settings.search == SearchKind::Adaptive;
+    let likely_trials = rules::search(settings, experiment).left().likely;
+    let full_s = settings.duration.as_secs_f64();
+    let pause_s = settings.drain.as_secs_f64() + settings.cooldown.as_secs_f64();
+    let budget_s = settings
+        .budget
+        .map_or(f64::INFINITY, |budget| budget.as_secs_f64());
+    let hours = |load_s: f64, trials: u32| (load_s.min(budget_s) + f64::from(trials) * pause_s) / 3600.0;
+    let (width, factor) = if adaptive {
+        ("the 95 % interval", ADAPTIVE_RAMP)
+    } else {
+        ("M - m", multiplier)
+    };
     let mut ramp = vec![start];
     while ramp.len() < 6 {
         let last = ramp[ramp.len() - 1];
-        ramp.push(Rate::per_minute(last.as_per_minute() * multiplier).rounded());
+        ramp.push(Rate::per_minute(last.as_per_minute() * factor).rounded());
     }
-    let trial_s =
-        settings.duration.as_secs_f64() + settings.drain.as_secs_f64() + settings.cooldown.as_secs_f64();
     Outline {
         pair: experiment.name.clone(),
         start,
         ramp,
-        stop: format!("until M - m is within {}", stop.in_words()),
-        likely_trials: rules::search(settings, experiment).left().likely,
+        stop: format!("until {width} is within {}", stop.in_words()),
+        likely_trials,
         most_trials: limit,
-        most_hours: f64::from(limit) * trial_s / 3600.0,
+        most_hours: hours(f64::from(limit) * full_s, limit),
+        likely_hours: adaptive.then(|| hours(ADAPTIVE_LOAD * full_s, likely_trials)),
     }
 }
 

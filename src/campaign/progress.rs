@@ -219,6 +219,7 @@ mod tests {
         let end = after(&Event::PairDone {
             pair,
             answer,
+            words: None,
             trials: 9,
             reused: 1,
         });

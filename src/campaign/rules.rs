@@ -4,7 +4,7 @@ use crate::criterion::Criterion;
 use crate::criterion::drift::Drift;
 use crate::criterion::plateau::Plateau;
 use crate::criterion::welch::Welch;
-use crate::search::{Search, Stages, StagesConfig, StagesLegacy};
+use crate::search::{Adaptive, AdaptiveConfig, Prior, Search, Stages, StagesConfig, StagesLegacy};
 use crate::settings::{Evaluation, Experiment, ExperimentType, LoadGenChoice, SearchKind, Settings};
 use crate::store::generations::folder_name;
 use crate::store::tables::Layout;
@@ -27,7 +27,26 @@ pub(super) fn search(settings: &Settings, experiment: &Experiment) -> Box<dyn Se
     match settings.search {
         SearchKind::Stages => Box::new(Stages::new(config)),
         SearchKind::StagesLegacy => Box::new(StagesLegacy::new(config)),
+        SearchKind::Adaptive => Box::new(adaptive(settings, experiment, None, true)),
     }
+}
+
+/// The adaptive search of an experiment that has seen nothing.
+pub(super) fn adaptive(
+    settings: &Settings,
+    experiment: &Experiment,
+    prior: Option<Prior>,
+    confirm: bool,
+) -> Adaptive {
+    Adaptive::new(AdaptiveConfig {
+        start: experiment.start,
+        duration_s: settings.duration.as_secs_f64(),
+        stop: settings.stop,
+        limit: settings.iteration_limit,
+        budget_s: settings.budget.map(|budget| budget.as_secs_f64()),
+        prior,
+        confirm,
+    })
 }
 
 /// The criterion.
@@ -38,7 +57,9 @@ pub(super) fn criterion(settings: &Settings) -> Box<dyn Criterion> {
         (ExperimentType::Mit, SearchKind::StagesLegacy, _) => {
             Box::new(Plateau::legacy(relative, absolute, success))
         }
-        (ExperimentType::Mit, SearchKind::Stages, _) => Box::new(Plateau::new(success)),
+        (ExperimentType::Mit, SearchKind::Stages | SearchKind::Adaptive, _) => {
+            Box::new(Plateau::new(success))
+        }
         (ExperimentType::Mst, _, Evaluation::Drift) => Box::new(Drift::new(success)),
         (ExperimentType::Mst, _, Evaluation::Welch) => Box::new(Welch {
             filter_buffer_s: settings.filter_buffer_s,
@@ -63,6 +84,7 @@ pub fn search_name(settings: &Settings) -> &'static str {
     match settings.search {
         SearchKind::Stages => "stages",
         SearchKind::StagesLegacy => "stages-legacy",
+        SearchKind::Adaptive => "adaptive",
     }
 }
 

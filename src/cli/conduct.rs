@@ -112,6 +112,7 @@ impl Conduct<'_> {
             ),
             store: &store,
             fresh: self.fresh,
+            answered: std::cell::RefCell::default(),
             wait: self.wait,
             incarnation: self.incarnation,
             slurm_job_id: self.job,
@@ -177,9 +178,11 @@ fn run_pairs(
     let count = experiments.len();
     let mut answers = Vec::new();
     let mut ended = None;
-    for (index, experiment) in experiments.iter().enumerate() {
+    let order = campaign::order(campaign.settings, experiments);
+    for (index, &place) in order.iter().enumerate() {
+        let experiment = &experiments[place];
         match campaign.run_pair((index + 1, count), experiment, observer) {
-            Ok(answer) => answers.push(answer),
+            Ok(answer) => answers.push((place, answer)),
             Err(error) => {
                 if let Some(stop) = stopped(&error, halt) {
                     ended = Some(stop);
@@ -204,6 +207,12 @@ fn run_pairs(
                 }
             }
         }
+    }
+    // As they were given, whatever the order in which they were searched.
+    answers.sort_by_key(|(place, _)| *place);
+    let answers: Vec<PairAnswer> = answers.into_iter().map(|(_, answer)| answer).collect();
+    if let Some(text) = campaign::savings(campaign.settings, &answers) {
+        observer.see(&Event::Note { text });
     }
     (answers, ended)
 }

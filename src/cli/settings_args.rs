@@ -39,10 +39,13 @@ pub(crate) struct SettingsArgs {
     /// Which rule judges: drift or welch [EVALUATION]
     #[arg(long, value_name = "RULE")]
     evaluation: Option<String>,
-    /// Which search: stages or stages-legacy [SEARCH]
+    /// Which search: stages, stages-legacy or adaptive [SEARCH]
     #[arg(long, value_name = "SEARCH")]
     search: Option<String>,
-    /// Arrival process: poisson, constant, gamma:CV or fmperf [ARRIVAL]
+    /// Most load of one adaptive search, for example 2h [BUDGET]
+    #[arg(long, value_name = "DURATION")]
+    budget: Option<String>,
+    /// Arrival process: poisson, stratified, constant, gamma:CV or fmperf [ARRIVAL]
     #[arg(long, value_name = "PROCESS")]
     arrival: Option<String>,
     /// Who sends the requests: native, fmperf or command [LOADGEN]
@@ -84,6 +87,7 @@ impl SettingsArgs {
             ("ITERATION_COOLDOWN_SECONDS", &self.cooldown),
             ("EVALUATION", &self.evaluation),
             ("SEARCH", &self.search),
+            ("BUDGET", &self.budget),
             ("ARRIVAL", &self.arrival),
             ("LOADGEN", &self.loadgen),
             ("RESULTS_DIR", &self.results_dir),

@@ -75,13 +75,15 @@ pub(super) fn line_of(event: &Event) -> Option<String> {
         Event::PairDone {
             pair,
             answer,
+            words,
             trials,
             reused,
         } => {
-            format!(
-                "{} ({trials} trials, {reused} of them stored before)",
-                answer_line(pair, answer)
-            )
+            let line = words.as_ref().map_or_else(
+                || answer_line(pair, answer),
+                |words| format!("{pair}: {words}; {}", answer.reason),
+            );
+            format!("{line} ({trials} trials, {reused} of them stored before)")
         }
         Event::Note { text } => format!("note: {text}"),
     })

@@ -4,6 +4,7 @@ pub mod accuracy;
 pub mod answer;
 pub mod compare;
 pub mod csv_tables;
+pub mod curve;
 pub mod found;
 pub mod grid;
 pub mod heatmap;
@@ -19,6 +20,7 @@ pub mod svg;
 pub mod table;
 #[cfg(test)]
 mod testing;
+pub mod words;
 
 pub use jsonl::JsonLines;
 pub use lines::Lines;
@@ -112,6 +114,9 @@ pub enum Event {
         pair: String,
         /// Its answer.
         answer: Answer,
+        /// The answer in a sentence, where the search has one of its own.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        words: Option<String>,
         /// Trials behind it.
         trials: u32,
         /// Of these, found in the results folder.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::answer::{self, Origin};
 use super::found::FoundTrial;
 use super::pair::PairName;
+use super::words;
 use crate::criterion::Ruling;
 use crate::search::Status;
 use crate::store::CapacityFile;
@@ -36,6 +37,10 @@ pub struct PairSummary {
     pub status: Status,
     /// Where the answer comes from.
     pub origin: Origin,
+    /// The answer in a sentence, where an adaptive search gave it.
+    pub words: Option<String>,
+    /// Seconds for which the answer was sustained in one trial, where that is known.
+    pub confirmed_s: Option<f64>,
     /// Why the search ended, where that is stored.
     pub reason: Option<String>,
     /// Criteria that judged, joined by ` + `; `None` where no file names one.
@@ -99,6 +104,8 @@ fn pair(key: Key, mut trials: Vec<FoundTrial>, stored: Option<&CapacityFile>) ->
         high: counted.high,
         status: counted.status,
         origin: counted.origin,
+        words: None,
+        confirmed_s: None,
         reason: trials.iter().rev().find_map(|t| t.termination.clone()),
         criterion: criteria(&trials),
         by_criterion: by_criterion(&trials),
@@ -117,6 +124,12 @@ fn pair(key: Key, mut trials: Vec<FoundTrial>, stored: Option<&CapacityFile>) ->
         summary.reason = Some(stored.answer.reason.clone()).filter(|r| !r.is_empty());
         summary.criterion = Some(stored.evaluation.clone());
         summary.true_capacity = stored.true_capacity;
+        summary.confirmed_s = stored.answer.confirmed_s;
+        if stored.search == "adaptive" {
+            let rulings = stored.evidence.iter().map(|line| (line.offered, line.ruling));
+            let failed = words::lowest_failed(&stored.answer, rulings);
+            summary.words = Some(words::sentence(&stored.answer, failed));
+        }
         if summary.trials.is_empty() {
             summary.load_s = Some(stored.load_seconds);
         }
@@ -262,6 +275,8 @@ mod tests {
             },
             load_seconds: 7.0,
             true_capacity: Some(Rate::per_minute(83.0)),
+            conditions: None,
+            prior: None,
             evidence: vec![],
         };
         let all = summarise(trials, &BTreeMap::from([(key, stored)]));

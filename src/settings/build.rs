@@ -10,11 +10,10 @@ use super::layers::{Chosen, Layers, shown};
 use super::problem::{Origin, SettingsError};
 use super::values::{self, one_of};
 use super::{
-    Evaluation, ExecutorChoice, ExperimentType, Key, Layout, LoadGenChoice, Profile, SearchKind, Secret,
-    Settings, cluster, external, keys, url,
+    Evaluation, ExecutorChoice, ExperimentType, Key, Layout, LoadGenChoice, Profile, Secret, Settings,
+    cluster, external, keys, search, url,
 };
 use crate::loadgen::{Api, ResultsJson};
-use crate::workload::Arrival;
 
 /// Reads chosen values and collects what is wrong with them.
 pub(super) struct Reader<'a> {
@@ -68,7 +67,7 @@ impl Reader<'_> {
     }
 
     /// Replaces a default that depends on another setting.
-    fn settle(&mut self, name: &'static str, value: &str, why: &str) {
+    pub(super) fn settle(&mut self, name: &'static str, value: &str, why: &str) {
         if let Some(chosen) = self.chosen.get_mut(name) {
             value.clone_into(&mut chosen.value);
             if !why.is_empty() {
@@ -172,8 +171,8 @@ pub(super) fn build(
         layers,
         chosen,
     };
-    let search = r.parse("SEARCH", search_kind);
-    let evaluation = evaluation(&mut r, search);
+    let search = search::kind(&mut r);
+    let evaluation = search::evaluation(&mut r, search);
     let experiment_type = r.parse("EXPERIMENT_TYPE", |text| {
         one_of(
             &[("mst", ExperimentType::Mst), ("mit", ExperimentType::Mit)],
@@ -208,9 +207,9 @@ pub(super) fn build(
         stop: r.parse("STOP_THRESHOLD", |text| values::stop_threshold(text, absolute)),
         evaluation,
         search,
-        arrival: r.parse("ARRIVAL", |text| {
-            text.parse::<Arrival>().map_err(|error| error.to_string())
-        }),
+        confirm: search::confirm(&mut r, search),
+        budget: search::budget(&mut r),
+        arrival: search::arrival(&mut r, search),
         loadgen: external::load_generator(&mut r),
         success_rate_percent: r.number("SUCCESS_RATE_THRESHOLD", 0.0, 100.0),
         plateau: (
@@ -251,36 +250,8 @@ pub(super) fn build(
         cluster: cluster::cluster(&mut r),
     };
     check_together(&mut r, &settings);
+    search::check(&mut r, &settings);
     settings
-}
-
-fn search_kind(text: &str) -> Result<SearchKind, String> {
-    if text.eq_ignore_ascii_case("adaptive") {
-        return Err("this search comes later; write stages".to_owned());
-    }
-    let kinds = [
-        ("stages", SearchKind::Stages),
-        ("stages-legacy", SearchKind::StagesLegacy),
-    ];
-    one_of(&kinds, text)
-}
-
-/// `EVALUATION`, whose default follows from `SEARCH`.
-fn evaluation(r: &mut Reader<'_>, search: SearchKind) -> Evaluation {
-    let words = [("drift", Evaluation::Drift), ("welch", Evaluation::Welch)];
-    if let Some(set) = r.optional("EVALUATION", |text| one_of(&words, text)) {
-        return set;
-    }
-    match search {
-        SearchKind::Stages => {
-            r.settle("EVALUATION", "drift", "");
-            Evaluation::Drift
-        }
-        SearchKind::StagesLegacy => {
-            r.settle("EVALUATION", "welch", "because SEARCH=stages-legacy");
-            Evaluation::Welch
-        }
-    }
 }
 
 fn multiplier(text: &str) -> Result<f64, String> {

@@ -14,6 +14,7 @@ mod layers;
 mod load;
 mod mixes;
 mod problem;
+mod search;
 mod shares;
 mod tokens;
 mod url;
@@ -80,6 +81,10 @@ pub struct Settings {
     pub evaluation: Evaluation,
     /// Which search.
     pub search: SearchKind,
+    /// Which answers are confirmed by a trial of full length.
+    pub confirm: Confirm,
+    /// Most load of one search, where that is limited.
+    pub budget: Option<Duration>,
     /// Arrival process.
     pub arrival: Arrival,
     /// Which load generator.
@@ -180,6 +185,17 @@ pub enum SearchKind {
     Stages,
     /// The older program's sequence of rates, to the letter.
     StagesLegacy,
+    /// A posterior over the capacity, from all trials.
+    Adaptive,
+}
+
+/// Which answers are confirmed by a trial of full length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirm {
+    /// All.
+    Always,
+    /// In a grid of token pairs its corners, and what contradicts the other pairs.
+    Edges,
 }
 
 /// Which load generator.

@@ -12,6 +12,10 @@ pub const MANIFEST: &str = "trial.json";
 pub const VERDICT: &str = "verdict.json";
 /// The answer of a pair.
 pub const CAPACITY: &str = "capacity.json";
+/// With what the search of a pair began.
+pub const SEARCH: &str = "search.json";
+/// The response curve of a pair.
+pub const CURVE: &str = "capacity.svg";
 /// Raw rows.
 pub const ROWS: &str = "requests.jsonl.zst";
 /// What a load generator is told.

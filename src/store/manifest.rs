@@ -1,12 +1,11 @@
-//! `trial.json` (what was run) and `capacity.json` (the answer of a pair).
+//! `trial.json`: what was run.
 
 use serde::{Deserialize, Serialize};
 
-use crate::search::Answer;
+use crate::search::Goal;
 use crate::trial::{ClientHealth, TrialSpec};
-use crate::units::Rate;
 
-/// Version of both files.
+/// Version of the file.
 pub const SCHEMA: u32 = 1;
 
 /// The content of `trial.json`: what was run, when, where, by whom. Written last, so that a folder that has it is
@@ -27,6 +26,12 @@ pub struct Manifest {
     pub url: String,
     /// Stage of the search that asked for it.
     pub stage: u8,
+    /// What the search wanted to know of it.
+    #[serde(default)]
+    pub goal: Goal,
+    /// Its place, from 1, among the trials that an adaptive search of the pair knew when it asked for this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<u32>,
     /// The buffer that the legacy halves cut, seconds.
     pub filter_buffer_s: i64,
     /// Start, nanoseconds since 1970 (UTC).
@@ -74,46 +79,4 @@ pub struct TokenCounts {
     pub exact: u64,
     /// Requests that were compared.
     pub compared: u64,
-}
-
-/// The content of `capacity.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CapacityFile {
-    /// [`SCHEMA`].
-    pub schema: u32,
-    /// Name of the pair.
-    pub pair: String,
-    /// `MST` or `MIT`.
-    pub experiment_type: String,
-    /// Criterion and search by name.
-    pub evaluation: String,
-    /// Search by name.
-    pub search: String,
-    /// The answer.
-    pub answer: Answer,
-    /// Seconds of load behind it.
-    pub load_seconds: f64,
-    /// The closed-form or simulated truth, where the endpoint is the embedded one.
-    pub true_capacity: Option<Rate>,
-    /// One line a trial, in order.
-    pub evidence: Vec<EvidenceLine>,
-}
-
-/// One trial behind an answer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EvidenceLine {
-    /// The trial's identity.
-    pub id: String,
-    /// The rate asked for, requests per minute.
-    pub rate: Rate,
-    /// The rate that was offered.
-    pub offered: Rate,
-    /// Stage.
-    pub stage: u8,
-    /// Attempt at this rate.
-    pub attempt: u32,
-    /// `sustainable`, `unsustainable` or `unsure`.
-    pub ruling: crate::criterion::Ruling,
-    /// Judged quantity with its interval.
-    pub margin: Option<crate::trial::Estimate>,
 }

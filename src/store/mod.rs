@@ -2,6 +2,7 @@
 //! recomputed. Names and columns are known here and nowhere else.
 
 mod archive;
+pub mod capacity;
 pub mod fmperf_events;
 pub mod folder;
 pub mod generations;
@@ -16,7 +17,8 @@ mod staging;
 pub mod tables;
 
 pub use archive::{Store, StoreError, read_json, write_json};
+pub use capacity::{CapacityFile, Conditions, SearchFile};
 pub use lease::{Holder, Incarnation, Lease, LeaseError, holder};
-pub use manifest::{CapacityFile, Manifest, ServerFacts, TokenCounts};
+pub use manifest::{Manifest, ServerFacts, TokenCounts};
 pub use pid::{Process, host_name, with_variable};
 pub use staging::FOLDER_VARIABLE;

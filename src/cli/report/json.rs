@@ -33,6 +33,12 @@ pub(super) fn array(summaries: &[PairSummary], comparison: &Comparison) -> Value
             if let Some(truth) = summary.true_capacity {
                 object["true_capacity_per_minute"] = rate(Some(truth));
             }
+            if let Some(words) = &summary.words {
+                object["in_words"] = json!(words);
+            }
+            if let Some(seconds) = summary.confirmed_s {
+                object["confirmed_seconds"] = json!(seconds);
+            }
             if comparison.runs.len() > 1 {
                 object["run"] = json!(summary.key.run);
                 let rules = comparison.flags_of(summary);

@@ -159,6 +159,15 @@ fn maps(args: &Args, summaries: &[PairSummary], comparison: &Comparison) -> Vec<
 fn human(args: &Args, summaries: &[PairSummary], comparison: &Comparison, maps: &[Map]) -> String {
     let mut text = table::pairs(summaries);
     text.push('\n');
+    for summary in summaries {
+        if let Some(words) = &summary.words {
+            let run = match comparison.runs.len() {
+                1 => String::new(),
+                _ => format!(" in {}", summary.key.run),
+            };
+            let _ = writeln!(text, "{}{run}: {words}", summary.key.pair);
+        }
+    }
     if comparison.is_one() {
         let _ = write!(
             text,

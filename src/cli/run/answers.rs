@@ -24,6 +24,10 @@ struct Row<'a> {
     load_seconds: f64,
     reason: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    confirmed_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_words: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     true_capacity_per_minute: Option<f64>,
 }
 
@@ -40,6 +44,8 @@ impl<'a> From<&'a PairAnswer> for Row<'a> {
             trials_reused: pair.capacity.evidence.iter().filter(|e| e.reused).count(),
             load_seconds: pair.capacity.load_seconds(),
             reason: &answer.reason,
+            confirmed_seconds: answer.confirmed_s,
+            in_words: pair.words.as_deref(),
             true_capacity_per_minute: number(pair.true_capacity),
         }
     }
@@ -57,19 +63,25 @@ pub(in crate::cli) fn print(answers: &[PairAnswer], results: &Path, format: Form
         Format::Human if rows.is_empty() => Ok(()),
         Format::Human => {
             writeln!(out, "{}", table(&rows))?;
+            for row in &rows {
+                if let Some(words) = row.in_words {
+                    writeln!(out, "{}: {words}", row.pair)?;
+                }
+            }
             writeln!(out, "Results: {}", results.display())
         }
     }
 }
 
 fn table(rows: &[Row<'_>]) -> Table {
+    let sure = rows.iter().all(|r| r.in_words.is_some());
     let with_truth = rows.iter().any(|r| r.true_capacity_per_minute.is_some());
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY);
     let mut header = vec![
         "pair (in_out)",
         "MST req/min",
-        "interval",
+        if sure { "95 % interval" } else { "interval" },
         "status",
         "trials",
         "load min",

@@ -33,9 +33,12 @@ pub(super) fn print(settings: &Settings, loadgen: &dyn LoadGenerator, format: Fo
             .iter()
             .map(|r| Plain(r.as_per_minute()).to_string())
             .collect();
+        let likely = pair.likely_hours.map_or(String::new(), |hours| {
+            format!("some {} trials, {hours:.2} hours; ", pair.likely_trials)
+        });
         writeln!(
             out,
-            "{}: {}, … req/min, {}; at most {} trials, {:.2} hours",
+            "{}: {}, … req/min, {}; {likely}at most {} trials, {:.2} hours",
             pair.pair,
             ramp.join(", "),
             pair.stop,
@@ -51,6 +54,13 @@ pub(super) fn print(settings: &Settings, loadgen: &dyn LoadGenerator, format: Fo
     )?;
     let hours: f64 = outlines.iter().map(|o| o.most_hours).sum();
     let trials: u32 = outlines.iter().map(|o| o.most_trials).sum();
+    let likely: f64 = outlines.iter().filter_map(|o| o.likely_hours).sum();
+    if likely > 0.0 {
+        writeln!(
+            out,
+            "Some {likely:.2} hours in all are likely; what is stored and what pairs tell of one another make it less."
+        )?;
+    }
     writeln!(
         out,
         "At most {trials} trials and {hours:.2} hours in all; trials that are decided early are shorter."

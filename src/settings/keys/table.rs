@@ -87,8 +87,9 @@ pub const KEYS: &[Key] = &[
          [(1-100:1-100,0.5),(300-600:100-300,0.5)]. Shares are normalised; mst mix derives them."),
     by_profile(Group::Workload, "REQ_MIN_START", ("3000,1500", "256"), "requests per minute, separated by commas",
         "Where each search begins, one value a pair or mix; the last one serves for the rest."),
-    by_profile(Group::Workload, "ARRIVAL", ("constant", "poisson"), "poisson | constant | gamma:CV | fmperf",
-        "Arrival process. gamma:2 is burstier than Poisson; fmperf imitates that program. The demo's trials are too short to \
+    by_profile(Group::Workload, "ARRIVAL", ("constant", "poisson"), "poisson | stratified | constant | gamma:CV | fmperf",
+        "Arrival process. stratified, the default of SEARCH=adaptive: Poisson within blocks of a hundred requests that all\n\
+         weigh the same. gamma:2 is burstier than Poisson; fmperf imitates that program. The demo's trials are too short to \
          tell rates apart under Poisson arrivals.").generic(),
     key(Group::Workload, "PROMPTS_FILE", "", "path",
         "JSONL file with a prompt a line ({\"text\": ...}). Empty: the text that ships with the program."),
@@ -100,13 +101,19 @@ pub const KEYS: &[Key] = &[
         "Seeds arrivals, lengths and prompts.").generic(),
     key(Group::Search, "EXPERIMENT_TYPE", "MST", "MST | MIT",
         "Maximum sustainable throughput, or the throughput beyond which it no longer grows."),
-    key(Group::Search, "SEARCH", "stages", "stages | stages-legacy",
-        "stages-legacy repeats the older program's sequence of rates, and makes welch the default.").generic(),
+    key(Group::Search, "SEARCH", "stages", "stages | stages-legacy | adaptive",
+        "How rates are chosen: by ramp and bisection, as the older program did (which makes welch the default), or by all\n\
+         that is known of the capacity so far (which makes stratified arrivals the default).").generic(),
+    key(Group::Search, "CONFIRM", "always", "always | edges",
+        "adaptive: which answers are held for a full DURATION. edges: in a grid of token pairs its corners, and answers\n\
+         that contradict other pairs."),
+    key(Group::Search, "BUDGET", "", "duration",
+        "adaptive: most load of one search, for example 2h; the answer is the best one within it. Empty: no limit."),
     key(Group::Search, "REQ_MIN_INCREASE_MULTIPLIER", "2", "number above 1",
         "Factor between the rates of stage 1."),
     key(Group::Search, "STOP_THRESHOLD", "0.05", "number above 0",
-        "When the bracket is narrow enough: 1 or more is requests per minute, less is a fraction of its\n\
-         upper end."),
+        "When the bracket (adaptive: the 95 % interval) is narrow enough: 1 or more is requests per minute,\n\
+         less is a fraction of its upper end."),
     key(Group::Search, "ITERATION_HARD_LIMIT", "15", "whole number",
         "Most trials of one search."),
     by_profile(Group::Trial, "DURATION", ("10s", "1800s"), "duration",

@@ -103,6 +103,8 @@ fn ours(dir: &Path) -> Manifest {
         experiment_type: "MST".into(),
         url: "http://host:8000".into(),
         stage: 2,
+        goal: mst::search::Goal::Decide,
+        place: None,
         filter_buffer_s: 3,
         epoch_ns: EPOCH_NS,
         offered_s: 60.0,

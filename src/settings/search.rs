@@ -1,0 +1,111 @@
+//! Which search, and the settings that follow from it.
+
+use super::build::Reader;
+use super::values::{self, one_of};
+use super::{Confirm, Evaluation, ExperimentType, LoadGenChoice, SearchKind, Settings};
+use crate::workload::Arrival;
+
+/// `SEARCH`.
+pub(super) fn kind(r: &mut Reader<'_>) -> SearchKind {
+    let kinds = [
+        ("stages", SearchKind::Stages),
+        ("stages-legacy", SearchKind::StagesLegacy),
+        ("adaptive", SearchKind::Adaptive),
+    ];
+    r.parse("SEARCH", |text| one_of(&kinds, text))
+}
+
+/// `EVALUATION`, whose default follows from `SEARCH`.
+pub(super) fn evaluation(r: &mut Reader<'_>, search: SearchKind) -> Evaluation {
+    let words = [("drift", Evaluation::Drift), ("welch", Evaluation::Welch)];
+    if let Some(set) = r.optional("EVALUATION", |text| one_of(&words, text)) {
+        return set;
+    }
+    match search {
+        SearchKind::Adaptive | SearchKind::Stages => {
+            r.settle("EVALUATION", "drift", "");
+            Evaluation::Drift
+        }
+        SearchKind::StagesLegacy => {
+            r.settle("EVALUATION", "welch", "because SEARCH=stages-legacy");
+            Evaluation::Welch
+        }
+    }
+}
+
+/// `ARRIVAL`, whose default follows from `SEARCH`: a load that is even lets short trials tell rates apart.
+pub(super) fn arrival(r: &mut Reader<'_>, search: SearchKind) -> Arrival {
+    if search == SearchKind::Adaptive && !r.is_set("ARRIVAL") {
+        r.settle("ARRIVAL", "stratified", "because SEARCH=adaptive");
+    }
+    r.parse("ARRIVAL", |text| {
+        text.parse::<Arrival>().map_err(|error| error.to_string())
+    })
+}
+
+/// `CONFIRM`.
+pub(super) fn confirm(r: &mut Reader<'_>, search: SearchKind) -> Confirm {
+    if search != SearchKind::Adaptive && r.is_set("CONFIRM") {
+        let note = "it has no effect: only SEARCH=adaptive confirms its answers by a trial of their own";
+        r.note_on("CONFIRM", vec![note.to_owned()]);
+    }
+    r.parse("CONFIRM", |text| {
+        one_of(&[("always", Confirm::Always), ("edges", Confirm::Edges)], text)
+    })
+}
+
+/// What no value shows alone.
+pub(super) fn check(r: &mut Reader<'_>, s: &Settings) {
+    if s.search != SearchKind::Adaptive {
+        if s.budget.is_some() {
+            r.refuse(
+                "BUDGET",
+                "only SEARCH=adaptive keeps to a budget; add SEARCH=adaptive, or limit the trials with \
+                 ITERATION_HARD_LIMIT",
+            );
+        }
+        return;
+    }
+    let name = if r.is_set("SEARCH") {
+        "SEARCH"
+    } else {
+        "EVALUATION"
+    };
+    if s.evaluation == Evaluation::Welch {
+        r.refuse(
+            name,
+            "SEARCH=adaptive needs a margin with its interval from each trial, which EVALUATION=welch does not give; \
+             write EVALUATION=drift, or SEARCH=stages",
+        );
+    }
+    if s.experiment_type == ExperimentType::Mit {
+        let name = if r.is_set("SEARCH") {
+            "SEARCH"
+        } else {
+            "EXPERIMENT_TYPE"
+        };
+        r.refuse(
+            name,
+            "SEARCH=adaptive looks for the sustainable rate, not for the plateau of EXPERIMENT_TYPE=MIT; write \
+             SEARCH=stages for that",
+        );
+    }
+    if let Some(budget) = s.budget.filter(|budget| *budget < s.duration) {
+        let text = format!(
+            "{} s of load do not hold one trial of DURATION={} s, so the answer will not be confirmed at full length",
+            budget.as_secs_f64(),
+            s.duration.as_secs_f64()
+        );
+        r.note_on("BUDGET", vec![text]);
+    }
+    if !matches!(s.loadgen, LoadGenChoice::Native { .. }) && r.text("ARRIVAL") == "stratified" {
+        let text = "other load generators than native send as they do: their trials may be noisier than stratified \
+                    ones, and the search takes longer";
+        r.note_on("ARRIVAL", vec![text.to_owned()]);
+    }
+}
+
+/// `BUDGET`.
+pub(super) fn budget(r: &mut Reader<'_>) -> Option<std::time::Duration> {
+    r.optional("BUDGET", values::positive_duration)
+}
