@@ -87,7 +87,12 @@ impl Known<'_> {
 }
 
 /// The true capacities of a panel.
-pub fn truths<'a>(panel: &'a [Entry], durations: &[f64], jobs: usize, watcher: &dyn Watcher) -> Vec<Known<'a>> {
+pub fn truths<'a>(
+    panel: &'a [Entry],
+    durations: &[f64],
+    jobs: usize,
+    watcher: &dyn Watcher,
+) -> Vec<Known<'a>> {
     let tasks: Vec<(usize, f64)> = (0..panel.len())
         .flat_map(|place| durations.iter().map(move |d| (place, *d)))
         .collect();
@@ -111,7 +116,11 @@ pub fn truths<'a>(panel: &'a [Entry], durations: &[f64], jobs: usize, watcher: &
 ///
 /// # Errors
 /// [`TrialError::Interrupted`].
-pub fn searches(panel: &[Known<'_>], plan: &Plan, watcher: &dyn Watcher) -> Result<Vec<Searched>, TrialError> {
+pub fn searches(
+    panel: &[Known<'_>],
+    plan: &Plan,
+    watcher: &dyn Watcher,
+) -> Result<Vec<Searched>, TrialError> {
     // Numbers outermost, so that what is left can be told from what is done.
     let mut tasks: Vec<(usize, usize, u32)> = Vec::new();
     for number in 0..plan.searches {
@@ -150,7 +159,14 @@ fn search(
     let rulings = (0..plan.rulings.min(plan.fractions.len()))
         .map(|turn| {
             let place = number as usize * plan.rulings + turn;
-            rule(server, choice, plan, seed, truth, plan.fractions[place % plan.fractions.len()])
+            rule(
+                server,
+                choice,
+                plan,
+                seed,
+                truth,
+                plan.fractions[place % plan.fractions.len()],
+            )
         })
         .collect();
     Ok(Searched {
@@ -161,7 +177,13 @@ fn search(
 }
 
 /// What a search found, with nothing beside it.
-pub(super) fn searched(known: &Known<'_>, choice: &Choice, number: u32, seed: u64, found: &Capacity) -> Searched {
+pub(super) fn searched(
+    known: &Known<'_>,
+    choice: &Choice,
+    number: u32,
+    seed: u64,
+    found: &Capacity,
+) -> Searched {
     let answer = &found.answer;
     let per_minute = |rate: Option<Rate>| rate.map(Rate::as_per_minute);
     Searched {
@@ -169,6 +191,7 @@ pub(super) fn searched(known: &Known<'_>, choice: &Choice, number: u32, seed: u6
         file: known.entry.file.clone(),
         stationary: known.entry.server.is_stationary(),
         combination: choice.combination(),
+        campaign: None,
         number,
         seed,
         start: 0.0,

@@ -30,9 +30,7 @@ impl TrialRunner for Virtual<'_> {
             arrival: spec.workload.arrival,
             seed: spec.seed,
         };
-        let measurement = self
-            .server
-            .trial(&load, &mut |progress| watch.observe(progress));
+        let measurement = self.server.trial(&load, &mut |progress| watch.observe(progress));
         Ok(Trial {
             id: spec.id(),
             measurement,

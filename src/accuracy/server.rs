@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::gate::RateLimit;
 use super::server_engine::AffineEngine;
+use super::weather::{self, Neighbour, SlowDown, SlowStart, Stalls};
 use crate::deployment::{Deployment, DeploymentError, Library};
 use crate::sim::PrefixTable;
 use crate::sim::cluster::ClusterConfig;
@@ -42,6 +44,27 @@ pub struct ServerSpec {
     /// Prefixes that requests share.
     #[serde(default)]
     pub prefixes: Option<Prefixes>,
+    /// Periodic stalls.
+    #[serde(default)]
+    pub stalls: Option<Stalls>,
+    /// A slow start after idle.
+    #[serde(default)]
+    pub slow_start: Option<SlowStart>,
+    /// A slow-down by heat.
+    #[serde(default)]
+    pub slow_down: Option<SlowDown>,
+    /// A second load that comes and goes.
+    #[serde(default)]
+    pub neighbour: Option<Neighbour>,
+    /// A rate limiter.
+    #[serde(default)]
+    pub rate_limit: Option<RateLimit>,
+    /// Most requests in the cluster, waiting and running; one more is refused with status 503. Default: no limit.
+    #[serde(default)]
+    pub queue_limit: Option<u32>,
+    /// Mean milliseconds by which the client sends late, exponentially distributed. Default 0.
+    #[serde(default)]
+    pub jitter_ms: f64,
     /// Share of the requests that must succeed, in percent. Default 95.
     #[serde(default = "success_rate")]
     pub success_rate_percent: f64,
@@ -123,6 +146,10 @@ pub struct Server {
     /// The engine given by numbers, where it is one.
     pub(super) affine: Option<Arc<AffineEngine>>,
     pub(super) lengths: [TokenSampler; 2],
+    /// Mean prompt, without a shared prefix, and mean response.
+    pub(super) mean_tokens: [f64; 2],
+    /// Lengths of the neighbour's requests.
+    pub(super) neighbour: Option<Arc<[TokenSampler; 2]>>,
     pub(super) prefixes: Arc<PrefixTable>,
     pub(super) pairs: Arc<[TokenPair]>,
 }
@@ -151,9 +178,17 @@ impl Server {
             }
         };
         let prefixes = prefix_table(&spec, &cluster)?;
+        let lengths = samplers(&lengths)?;
+        let neighbour = spec
+            .neighbour
+            .as_ref()
+            .map(|n| samplers(&n.lengths))
+            .transpose()?;
         let server = Self {
             name: spec.name.clone(),
-            lengths: samplers(&lengths)?,
+            mean_tokens: [lengths[0].mean(), lengths[1].mean()],
+            lengths,
+            neighbour: neighbour.map(Arc::new),
             spec: Arc::new(spec),
             cluster,
             affine,
@@ -185,18 +220,32 @@ impl Server {
     /// When a length is zero, which no pair of a grid has.
     #[must_use]
     pub fn at(&self, pair: TokenPair) -> Self {
+        let lengths = samplers(&fixed(pair)).expect("a pair has lengths above zero");
         Self {
             name: format!("{} {pair}", self.name),
-            lengths: samplers(&fixed(pair)).expect("a pair has lengths above zero"),
+            mean_tokens: [lengths[0].mean(), lengths[1].mean()],
+            lengths,
             ..self.clone()
         }
+    }
+
+    /// Whether its capacity does not change over time: no stalls, no neighbour that comes and goes, no slow-down. A slow
+    /// start passes.
+    pub fn is_stationary(&self) -> bool {
+        let neighbour = self.spec.neighbour.as_ref();
+        self.spec.stalls.is_none()
+            && self.spec.slow_down.is_none()
+            && neighbour.is_none_or(|n| n.off_s == 0.0)
     }
 
     /// Tokens of its longest prompt and response.
     fn longest(&self) -> [u64; 2] {
         let prefix = u64::from(self.spec.prefixes.map_or(0, |p| p.tokens));
         let cells = self.pairs.iter().map(|p| [p.input.max, p.output.max]);
-        let lengths = [self.lengths[0].max(), self.lengths[1].max()];
+        let mut lengths = [self.lengths[0].max(), self.lengths[1].max()];
+        if let Some(theirs) = &self.neighbour {
+            lengths = [0, 1].map(|i| lengths[i].max(theirs[i].max()));
+        }
         let [input, output] = cells.fold(lengths, |most, cell| [most[0].max(cell[0]), most[1].max(cell[1])]);
         [u64::from(input) + prefix, u64::from(output)]
     }
@@ -213,6 +262,25 @@ impl Server {
                  smaller `max` of the lengths, or more room"
             );
             return Err(ServerError::value("lengths", problem));
+        }
+        let spec = &self.spec;
+        weather::check(
+            spec.stalls,
+            spec.slow_start,
+            spec.slow_down,
+            spec.neighbour.as_ref(),
+        )?;
+        spec.rate_limit.map_or(Ok(()), RateLimit::check)?;
+        if spec.queue_limit == Some(0) {
+            let problem = "0 lets nothing in; write at least 1, or leave the key out";
+            return Err(ServerError::value("queue_limit", problem));
+        }
+        if !(0.0..=60_000.0).contains(&spec.jitter_ms) {
+            let problem = format!(
+                "{} does not do; write milliseconds from 0 to a minute",
+                spec.jitter_ms
+            );
+            return Err(ServerError::value("jitter_ms", problem));
         }
         let share = self.spec.success_rate_percent;
         if !(share > 0.0 && share <= 100.0) {

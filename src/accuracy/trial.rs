@@ -1,12 +1,11 @@
 //! A trial in virtual time.
 
 use super::Server;
+use super::trial_plan::Plan;
 use crate::criterion::{Flow, Progress};
-use crate::sim::cluster::{ClusterConfig, simulate};
-use crate::sim::{Observer, PrefixSpan, Record, Request, Source, Time};
 use crate::trial::{Backlog, ClientHealth, Measurement, Outcome, RequestRecord};
 use crate::units::Rate;
-use crate::workload::{Arrival, Uniforms, seeds};
+use crate::workload::Arrival;
 
 /// What a trial sends.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,91 +36,28 @@ impl Server {
     /// A trial in virtual time. `watch` looks at it at growing intervals, from 5 seconds on and each time 18 % later, and
     /// may end it; then no request is sent from that time on, and those that are on their way are waited for.
     pub fn trial(&self, load: &Load, watch: &mut dyn FnMut(&Progress) -> Flow) -> Measurement {
-        let mut plan = self.plan(load);
-        let output = self.lengths[1].mean();
+        let drain = self.spec.drain_s;
+        let mut plan = self.plan(load, drain);
         let mut look = FIRST_LOOK_S;
         let parts = PARTS.map(|share| share * load.duration_s);
         let parts = parts.into_iter().filter(|end| *end >= WHOLE_S);
         let ends: Vec<f64> = parts.chain([load.duration_s]).collect();
         for end in ends {
-            self.run(&mut plan, load, end);
+            self.run(&mut plan, load.seed, end, end + drain);
             while look < end {
-                if watch(&progress(&plan.records, look, load.duration_s, output)) == Flow::Stop {
+                if watch(&progress(
+                    &plan.records,
+                    look,
+                    load.duration_s,
+                    self.mean_tokens[1],
+                )) == Flow::Stop
+                {
                     return self.measurement(plan, load, look);
                 }
                 look *= NEXT_LOOK;
             }
         }
         self.measurement(plan, load, load.duration_s)
-    }
-
-    /// All requests of a trial, none of them sent yet.
-    fn plan(&self, load: &Load) -> Plan {
-        let times = load.arrival.schedule(load.rate, load.duration_s, load.seed);
-        let uniforms = |name| {
-            let stream = seeds::stream(load.seed, name);
-            if load.arrival.is_balanced() {
-                Uniforms::balanced(times.len(), stream)
-            } else {
-                Uniforms::independent(times.len(), stream)
-            }
-        };
-        let inputs = uniforms("input lengths").map(|u| self.lengths[0].quantile(u));
-        let outputs = uniforms("output lengths").map(|u| self.lengths[1].quantile(u));
-        let spans = uniforms("prefixes").map(|u| self.prefix(u));
-        let mut plan = Plan {
-            requests: Vec::with_capacity(times.len()),
-            records: Vec::with_capacity(times.len()),
-        };
-        for (index, (((&ns, input), output), (span, shared))) in
-            times.iter().zip(inputs).zip(outputs).zip(spans).enumerate()
-        {
-            plan.requests.push(Request {
-                id: index as u64,
-                arrival: Time::from_ns(ns),
-                input_tokens: input + shared,
-                output_tokens: output,
-                session: None,
-                deadline: Time::MAX,
-                prefix: span,
-            });
-            plan.records.push(RequestRecord {
-                intended_ns: ns as i64,
-                sent_ns: Some(ns as i64),
-                first_token_ns: None,
-                done_ns: None,
-                class: 0,
-                input_tokens: input + shared,
-                output_tokens: 0,
-                outcome: Outcome::Unfinished,
-            });
-        }
-        plan
-    }
-
-    /// The shared prefix that a request begins with, and its tokens.
-    fn prefix(&self, u: f64) -> (PrefixSpan, u32) {
-        let Some(prefixes) = self.spec.prefixes else {
-            return (PrefixSpan::default(), 0);
-        };
-        let len = prefixes.tokens / self.prefixes.tokens_per_hash;
-        let which = ((u * f64::from(prefixes.count)) as u32).min(prefixes.count - 1);
-        let start = which * len;
-        (PrefixSpan { start, len }, prefixes.tokens)
-    }
-
-    /// Sends what is planned before `end`, and waits for the answers.
-    fn run(&self, plan: &mut Plan, load: &Load, end: f64) {
-        let config = ClusterConfig {
-            seed: seeds::derive(load.seed, &["cluster"]),
-            ..self.cluster.clone()
-        };
-        let until = Time::from_seconds(end);
-        let sent = plan.requests.partition_point(|r| r.arrival < until);
-        let mut source = Planned(plan.requests[..sent].iter());
-        let limit = Time::from_seconds(end + self.spec.drain_s);
-        let mut fill = Fill(&mut plan.records);
-        simulate(&config, &mut source, &self.prefixes, limit, &mut fill);
     }
 
     /// What is known in the end when no request was sent from `offered_s` on.
@@ -139,6 +75,7 @@ impl Server {
                 }
             }
         }
+        let client = self.client(&records);
         Measurement {
             asked: load.rate,
             duration_s: load.duration_s,
@@ -146,44 +83,28 @@ impl Server {
             observed_s: last_ns as f64 / 1e9,
             epoch_ns: EPOCH_NS,
             records,
-            client: ClientHealth::default(),
-            planned_output: Some(self.lengths[1].mean()),
+            client,
+            planned_output: Some(self.mean_tokens[1]),
             stopped_early: offered_s < load.duration_s,
         }
     }
 }
 
-/// The requests of a trial and what became of them.
-struct Plan {
-    /// In the order in which they reach the router.
-    requests: Vec<Request>,
-    /// In the order in which they were intended; a request's number is its place here.
-    records: Vec<RequestRecord>,
-}
-
-/// Requests as planned.
-struct Planned<'a>(std::slice::Iter<'a, Request>);
-
-impl Source for Planned<'_> {
-    fn peek(&mut self) -> Option<Time> {
-        self.0.as_slice().first().map(|r| r.arrival)
-    }
-
-    fn next(&mut self) -> Option<Request> {
-        self.0.next().copied()
-    }
-}
-
-/// Writes what became of requests where they were planned.
-struct Fill<'a>(&'a mut [RequestRecord]);
-
-impl Observer for Fill<'_> {
-    fn request(&mut self, record: &Record) {
-        if let Some(row) = self.0.get_mut(record.id as usize) {
-            row.first_token_ns = Some(record.first_token.as_ns() as i64);
-            row.done_ns = Some(record.completed.as_ns() as i64);
-            row.output_tokens = record.output_tokens;
-            row.outcome = Outcome::Ok;
+impl Server {
+    /// What the client tells about itself.
+    fn client(&self, records: &[RequestRecord]) -> ClientHealth {
+        if self.spec.jitter_ms == 0.0 {
+            return ClientHealth::default();
+        }
+        let mut late: Vec<f64> = records.iter().filter_map(RequestRecord::lateness_ms).collect();
+        late.sort_by(f64::total_cmp);
+        let at =
+            |share: f64| late.get(((late.len() as f64 * share) as usize).min(late.len().saturating_sub(1)));
+        ClientHealth {
+            lateness_p50_ms: at(0.5).copied(),
+            lateness_p99_ms: at(0.99).copied(),
+            lateness_max_ms: late.last().copied(),
+            ..ClientHealth::default()
         }
     }
 }

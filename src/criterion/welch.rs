@@ -5,8 +5,8 @@
 
 mod report;
 
-use report::{RESAMPLES, evaluate_with};
 pub use report::{LegacyInput, LegacyReport, evaluate};
+use report::{RESAMPLES, evaluate_with};
 
 use super::{Criterion, Earlier, Ruling, Verdict, success_rate};
 use crate::stats::quantile::median;

@@ -125,6 +125,108 @@ fn seeds_decide() {
     assert_ne!(one(1), one(2));
 }
 
+fn whole(yaml: &str, load: &Load) -> Measurement {
+    server(yaml).trial(load, &mut |_| Flow::Continue)
+}
+
+/// Half the speed is twice the time of everything: the warp against an engine that steps so.
+#[test]
+fn a_slower_server_is_one_whose_steps_take_longer() {
+    let slow = B64.replace(
+        "step_ms: 20, step_ms_per_sequence: 0.25, prefill_ms_per_token: 0.01",
+        "step_ms: 40, step_ms_per_sequence: 0.5, prefill_ms_per_token: 0.02",
+    );
+    let load = load(380.0, 300.0);
+    let warped = whole(&format!("{B64}slow_down: {{to_speed: 0.5, over_s: 0}}\n"), &load);
+    let stepped = whole(&slow, &load);
+    for (w, s) in warped.records.iter().zip(&stepped.records) {
+        assert_eq!(w.outcome, s.outcome);
+        assert!((w.e2e_ms().unwrap() - s.e2e_ms().unwrap()).abs() < 1e-3);
+        assert!((w.ttft_ms().unwrap() - s.ttft_ms().unwrap()).abs() < 1e-3);
+    }
+}
+
+/// Requests that are alone: each is as late as the stalls that it met, and no stall is gone through unseen.
+#[test]
+fn stalls_make_those_late_who_meet_them() {
+    let load = load(4.0, 1_800.0);
+    let plain = whole(B64, &load);
+    let stalled = whole(&format!("{B64}stalls: {{every_s: 50, for_s: 5}}\n"), &load);
+    let usual = plain.records[0].e2e_ms().unwrap();
+    assert!(
+        plain
+            .records
+            .iter()
+            .all(|r| (r.e2e_ms().unwrap() - usual).abs() < 200.0)
+    );
+    let late: Vec<f64> = stalled
+        .records
+        .iter()
+        .map(|r| r.e2e_ms().unwrap() - usual)
+        .collect();
+    assert!(late.iter().all(|l| (-100.0..5_200.0).contains(l)));
+    // A request of 4.6 s meets one of 50 s in so many cases.
+    let met = late.iter().filter(|l| **l > 200.0).count() as f64 / late.len() as f64;
+    assert!((met - 9.6 / 50.0).abs() < 0.1, "{met}");
+}
+
+#[test]
+fn a_slow_start_passes() {
+    let seen = whole(
+        &format!("{B64}slow_start: {{for_s: 100, speed: 0.25}}\n"),
+        &load(400.0, 300.0),
+    );
+    let mean = |from: usize| {
+        let part = &seen.records[from..from + 200];
+        part.iter().filter_map(RequestRecord::e2e_ms).sum::<f64>() / 200.0
+    };
+    assert!(mean(200) > 3.0 * mean(1_700));
+}
+
+#[test]
+fn a_neighbour_takes_its_part_and_is_not_counted() {
+    let yaml = format!(
+        "{B64}neighbour: {{per_minute: 600, on_s: 1000, off_s: 0, lengths: {{input: {{distribution: fixed, tokens: 64}}, \
+         output: {{distribution: fixed, tokens: 128}}}}}}\n"
+    );
+    let load = load(400.0, 600.0);
+    let seen = whole(&yaml, &load);
+    assert_eq!(seen.records.len(), 4_000);
+    let finished = f64::from(*seen.backlog().finished.last().unwrap());
+    // 826 a minute for 1000 of both.
+    assert!((finished / 4_000.0 - 0.826).abs() < 0.05, "{finished}");
+    assert_eq!(whole(B64, &load).success_rate_percent(), Some(100.0));
+}
+
+#[test]
+fn who_is_not_let_in_is_told_at_once() {
+    let refused = |more: &str, status: u16| {
+        let seen = whole(&format!("{B64}{more}\n"), &load(1_200.0, 600.0));
+        let refused = seen.records.iter().filter(|r| r.outcome == Outcome::Http(status));
+        refused
+            .inspect(|r| assert!(r.done_ns == r.sent_ns && r.first_token_ns.is_none()))
+            .count() as f64
+    };
+    let limited = refused("rate_limit: {per_minute: 600, burst: 100}", 429);
+    assert!((limited - 5_900.0).abs() < 60.0, "{limited}");
+    // 826 a minute are served, and 200 are inside at the end.
+    let bounded = refused("queue_limit: 200", 503);
+    assert!(
+        (bounded - (12_000.0 - 8_260.0 - 200.0)).abs() < 100.0,
+        "{bounded}"
+    );
+}
+
+#[test]
+fn a_client_that_is_late_says_so() {
+    let seen = whole(&format!("{B64}jitter_ms: 20\n"), &load(600.0, 600.0));
+    assert!(seen.records.is_sorted_by_key(|r| r.intended_ns));
+    let median = seen.client.lateness_p50_ms.unwrap();
+    assert!((median - 20.0 * 2f64.ln()).abs() < 1.5, "{median}");
+    assert!(seen.client.lateness_max_ms.unwrap() > seen.client.lateness_p99_ms.unwrap());
+    assert_eq!(seen.success_rate_percent(), Some(100.0));
+}
+
 /// How fast trials are, on a release build: `cargo test --release --lib trial_speed -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]

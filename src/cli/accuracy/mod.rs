@@ -22,7 +22,10 @@ use progress::Progress;
 
 /// The panel that is used where no file is named: file name and text.
 const PANEL: [(&str, &str); 2] = [
-    ("tuning.yml", include_str!("../../../examples/accuracy/tuning.yml")),
+    (
+        "tuning.yml",
+        include_str!("../../../examples/accuracy/tuning.yml"),
+    ),
     (
         "held-out.yml",
         include_str!("../../../examples/accuracy/held-out.yml"),
@@ -73,10 +76,22 @@ pub(crate) struct Args {
 #[command(next_help_heading = "Side by side")]
 struct SideArgs {
     /// Searches
-    #[arg(long, value_enum, value_name = "A,B", value_delimiter = ',', default_value = "adaptive")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "A,B",
+        value_delimiter = ',',
+        default_value = "adaptive"
+    )]
     search: Vec<Search>,
     /// Criteria
-    #[arg(long, value_enum, value_name = "C,D", value_delimiter = ',', default_value = "drift")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "C,D",
+        value_delimiter = ',',
+        default_value = "drift"
+    )]
     evaluation: Vec<Evaluation>,
     /// Arrival processes [default: stratified, and poisson for stages-legacy]
     #[arg(long, value_name = "E,F", value_delimiter = ',')]
@@ -227,7 +242,10 @@ impl Args {
         };
         if self.servers.is_empty() {
             for (name, text) in PANEL {
-                add(name, accuracy::parse(Path::new(name), text).map_err(Failure::input)?);
+                add(
+                    name,
+                    accuracy::parse(Path::new(name), text).map_err(Failure::input)?,
+                );
             }
         }
         for path in &self.servers {

@@ -105,7 +105,10 @@ fn legend(summary: &Summary) -> Vec<String> {
         .iter()
         .map(|o| {
             let c = &o.line.combination;
-            format!("{}, {}, {}, {} s", c.search, c.evaluation, c.arrival, c.duration_s)
+            format!(
+                "{}, {}, {}, {} s",
+                c.search, c.evaluation, c.arrival, c.duration_s
+            )
         })
         .collect()
 }
@@ -188,7 +191,11 @@ fn paint<'a>(
             ))
             .map_err(|e| e.to_string())?;
         lower
-            .draw(&Text::new(name.clone(), (left + 24, y), TextStyle::from(font(13))))
+            .draw(&Text::new(
+                name.clone(),
+                (left + 24, y),
+                TextStyle::from(font(13)),
+            ))
             .map_err(|e| e.to_string())?;
     }
     area.present().map_err(|e| e.to_string())?;

@@ -1,10 +1,12 @@
 //! What a bench of searches against servers of known capacity found: quantiles, table, drawings.
 
+mod campaign;
 mod chart;
 mod share;
 mod summary;
 mod table;
 
+pub use campaign::{CampaignLine, campaign_table};
 pub use chart::{errors, hours};
 pub use share::{Quantiles, Spread};
 pub use summary::{ByFraction, Line, Overall, Part, ServerLines, Summary, floor_percent};
@@ -58,6 +60,9 @@ pub struct Searched {
     /// What was searched with.
     #[serde(flatten)]
     pub combination: Combination,
+    /// How the pairs of its grid are searched, where it belongs to a campaign.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub campaign: Option<String>,
     /// Its number, from 0.
     pub number: u32,
     /// Its seed.

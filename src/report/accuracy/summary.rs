@@ -259,6 +259,7 @@ mod tests {
                 arrival: "stratified".to_owned(),
                 duration_s: 1800.0,
             },
+            campaign: None,
             number: 0,
             seed: 1,
             start: 40.0,
@@ -302,7 +303,10 @@ mod tests {
         assert!((all[0].width_percent() - 3.0).abs() < 1e-12);
         let json = serde_json::to_value(&line).unwrap();
         assert!(json["interval_width_percent"]["p95"].is_null(), "open is null");
-        assert_eq!((&json["search"], &json["duration_s"]), (&"stages".into(), &1800.0.into()));
+        assert_eq!(
+            (&json["search"], &json["duration_s"]),
+            (&"stages".into(), &1800.0.into())
+        );
     }
 
     #[test]

@@ -7,6 +7,10 @@ use crate::units::Rate;
 
 /// A trial shorter than this share of the full duration confirms nothing.
 const FULL: f64 = 0.98;
+/// A trial shorter than this share of it, unsustainable by a hair, may be chance.
+const SETTLED: f64 = 0.15;
+/// Drift up to which an undecided trial is taken to have held, while the search is far away.
+const LEANING: f64 = 0.15;
 
 /// A judged trial.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,6 +23,8 @@ pub(super) struct Evidence {
     pub(super) load_s: f64,
     /// Whether it lasted as long as a confirmation.
     pub(super) full: bool,
+    /// Whether it lasted long enough for a ruling that says nothing about the capacity to count.
+    pub(super) settled: bool,
     /// Whether it was meant to confirm.
     pub(super) confirming: bool,
     pub(super) ruling: Ruling,
@@ -37,6 +43,7 @@ impl Evidence {
             offered: seen.offered.as_per_minute(),
             load_s: seen.load_s,
             full: seen.load_s >= FULL * duration_s,
+            settled: seen.load_s >= SETTLED * duration_s,
             confirming: seen.probe.goal == Goal::Confirm,
             ruling: seen.verdict.ruling,
             drift: seen
@@ -68,17 +75,17 @@ impl Evidence {
         self.ruling == Ruling::Sustainable
     }
 
-    /// Whether it was not.
+    /// Whether it was not: beyond doubt overloaded, or seen for long enough to be taken at its word.
     pub(super) fn failed(&self) -> bool {
-        self.ruling == Ruling::Unsustainable
+        self.ruling == Ruling::Unsustainable && (self.hint.is_some() || self.settled)
     }
 
     /// Whether, as far as the trial tells, the service kept up: where it is unsure, by the sign of the estimate.
     pub(super) fn leans_to_hold(&self) -> Option<bool> {
         match self.ruling {
             Ruling::Sustainable => Some(true),
-            Ruling::Unsustainable => Some(false),
-            Ruling::Unsure => self.drift.map(|d| d.value < 0.15),
+            Ruling::Unsustainable if self.failed() => Some(false),
+            Ruling::Unsustainable | Ruling::Unsure => self.drift.map(|d| d.value < LEANING),
         }
     }
 }

@@ -12,8 +12,8 @@ const LOWEST: f64 = 1.0;
 /// Highest: nobody sends more.
 const HIGHEST: f64 = 1e9;
 /// Shares of the full duration that a ramp probe and a locating probe may take, and their least in seconds.
-const SHORT: (f64, f64) = (1.0 / 15.0, 20.0);
-const MIDDLE: (f64, f64) = (1.0 / 3.0, 60.0);
+const SHORT: (f64, f64) = (1.0 / 30.0, 20.0);
+const MIDDLE: (f64, f64) = (1.0 / 6.0, 60.0);
 /// How far above the belief's upper end the service is sure to be saturated.
 const ABOVE: f64 = 1.035;
 /// Wanted half width of the belief before the answer is confirmed, where count noise allows it.

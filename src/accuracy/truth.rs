@@ -1,0 +1,249 @@
+//! What a server can sustain, found apart from any search.
+//!
+//! The capacity is the rate beyond which the backlog grows without bound in very long runs; where a server refuses, the
+//! highest rate at which the wanted share of the requests succeeds besides. A slow start passes and does not count; a
+//! slow-down counts as it is after `duration_s` of load. Stalls, and a neighbour whose period is shorter than `duration_s`,
+//! count on average, for what they leave undone is made up for in between; with a longer period the neighbour is taken to be
+//! there.
+
+use std::sync::Arc;
+
+use super::truth_run::{at_rate, saturated};
+use super::{Server, ServerSpec, SlowDown, truth_formula};
+use crate::units::Rate;
+
+/// What a server can sustain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Truth {
+    /// The rate beyond which its backlog grows without bound, or too many requests fail.
+    pub capacity: Rate,
+    /// How it was found, in a sentence.
+    pub method: String,
+    /// Standard error of the rate divided by the rate, or half the last bracket where it was bisected; zero for a closed
+    /// form.
+    pub relative_error: f64,
+}
+
+/// Requests of the shortest and the longest saturated run.
+const SATURATED: [f64; 2] = [60_000.0, 500_000.0];
+/// Wanted relative standard error of a saturated run.
+const PRECISE: f64 = 0.0012;
+/// A bisection ends with a bracket as wide as this, relative.
+const BRACKET: f64 = 0.003;
+
+/// The rate that a server can just sustain, for trials of `duration_s`.
+pub fn true_capacity(server: &Server, duration_s: f64) -> Truth {
+    let settled = server.settled(duration_s);
+    let base = unrefused(&settled);
+    let spec = &settled.spec;
+    let wanted = spec.success_rate_percent / 100.0;
+    let (candidate, method) = match (spec.queue_limit, spec.rate_limit) {
+        (None, None) if base.relative_error == 0.0 => return base.truth(),
+        (Some(_), _) => (by_success(&settled, base.rate / wanted, wanted), REFUSES),
+        (None, Some(limit)) if limit.per_minute / 60.0 < base.rate => {
+            let first = limit.per_minute / 60.0 / wanted;
+            (by_success(&settled, first, wanted), REFUSES)
+        }
+        (None, _) => (base.rate, base.method.as_str()),
+    };
+    checked(
+        &settled,
+        Base {
+            rate: candidate,
+            method: method.to_owned(),
+            relative_error: base
+                .relative_error
+                .max(if method == REFUSES { 5e-4 } else { 0.0 }),
+        },
+        wanted,
+    )
+}
+
+const REFUSES: &str = "rate at which the wanted share succeeds, by long runs at fixed rates";
+
+/// A capacity that is not checked yet, in requests a second.
+struct Base {
+    rate: f64,
+    method: String,
+    relative_error: f64,
+}
+
+impl Base {
+    fn truth(self) -> Truth {
+        Truth {
+            capacity: Rate::per_second(self.rate),
+            method: self.method,
+            relative_error: self.relative_error,
+        }
+    }
+}
+
+impl Server {
+    /// The server as it is in the long run, see the head of this file.
+    fn settled(&self, duration_s: f64) -> Self {
+        let mut spec = ServerSpec {
+            slow_start: None,
+            jitter_ms: 0.0,
+            ..(*self.spec).clone()
+        };
+        spec.slow_down = spec.slow_down.map(|heat| SlowDown {
+            to_speed: heat.speed(duration_s),
+            over_s: 0.0,
+        });
+        if let Some(neighbour) = spec.neighbour.as_mut().filter(|n| n.period_s() >= duration_s) {
+            neighbour.off_s = 0.0;
+        }
+        self.with(spec)
+    }
+
+    fn with(&self, spec: ServerSpec) -> Self {
+        Self {
+            neighbour: self.neighbour.clone().filter(|_| spec.neighbour.is_some()),
+            spec: Arc::new(spec),
+            ..self.clone()
+        }
+    }
+
+    /// The server alone, at full speed, which refuses nobody.
+    fn bare(&self) -> Self {
+        self.with(ServerSpec {
+            stalls: None,
+            slow_down: None,
+            neighbour: None,
+            rate_limit: None,
+            queue_limit: None,
+            ..(*self.spec).clone()
+        })
+    }
+
+    /// Its speed on average.
+    fn mean_speed(&self) -> f64 {
+        let stalls = self.spec.stalls.map_or(1.0, |s| s.mean_speed());
+        stalls * self.spec.slow_down.map_or(1.0, |s| s.to_speed)
+    }
+}
+
+/// What the server could do if it refused nobody.
+fn unrefused(settled: &Server) -> Base {
+    let speed = settled.mean_speed();
+    let slowed = |method: String| {
+        if speed == 1.0 {
+            method
+        } else {
+            format!("{method}, times the mean speed {speed:.4}")
+        }
+    };
+    if let Some((rate, method)) = truth_formula::capacity(settled, speed) {
+        return Base {
+            rate,
+            method: slowed(method),
+            relative_error: 0.0,
+        };
+    }
+    let bare = settled.bare();
+    let (mut rate, relative_error) = precise(&bare);
+    if let (Some(neighbour), Some(lengths)) = (&settled.spec.neighbour, &settled.neighbour) {
+        // A first guess, to be bisected: as if both took turns.
+        let theirs = Server {
+            mean_tokens: [lengths[0].mean(), lengths[1].mean()],
+            lengths: (**lengths).clone(),
+            ..bare
+        };
+        let alone = saturated(&theirs, SATURATED[0]).0 * speed;
+        let present = neighbour.on_s / neighbour.period_s();
+        rate *= (1.0 - neighbour.per_minute / 60.0 * present / alone).max(0.05);
+    }
+    Base {
+        rate: rate * speed,
+        method: slowed("completion rate of a long saturated run".to_owned()),
+        relative_error,
+    }
+}
+
+/// A saturated run as long as its precision asks.
+fn precise(bare: &Server) -> (f64, f64) {
+    let mut count = SATURATED[0];
+    loop {
+        let (rate, error) = saturated(bare, count);
+        if error <= PRECISE || count >= SATURATED[1] {
+            return (rate, error);
+        }
+        // Errors shrink with the square root.
+        count = (count * (1.2 * error / PRECISE).powi(2).clamp(1.5, 8.0)).min(SATURATED[1]);
+    }
+}
+
+/// Requests of a run at a fixed rate: many times those that are under way at once.
+fn enough(server: &Server) -> f64 {
+    let room = f64::from(server.cluster.engine.batch_size_cap) * f64::from(server.cluster.replicas);
+    (400.0 * room).clamp(100_000.0, 400_000.0)
+}
+
+/// The rate at which a share `wanted` of the requests succeeds, where more load does not make the server do more.
+fn by_success(server: &Server, first: f64, wanted: f64) -> f64 {
+    let mut rate = first;
+    for _ in 0..6 {
+        let step = at_rate(server, rate, enough(server)).success / wanted;
+        rate *= step;
+        if (step - 1.0).abs() < 5e-4 {
+            break;
+        }
+    }
+    rate
+}
+
+/// Looks just below and just above; where that contradicts what was found, bisects.
+fn checked(server: &Server, found: Base, wanted: f64) -> Truth {
+    let count = enough(server);
+    let keeps_up = |rate: f64| at_rate(server, rate, count).keeps_up(wanted);
+    let (mut low, mut high) = (0.99 * found.rate, 1.01 * found.rate);
+    match (keeps_up(low), keeps_up(high)) {
+        (true, false) => {
+            return Base {
+                method: format!(
+                    "{}; it keeps up in a long run at 0.99 of it and not at 1.01",
+                    found.method
+                ),
+                ..found
+            }
+            .truth();
+        }
+        (false, _) => {
+            high = low;
+            low *= 0.97;
+            while low > 0.1 * found.rate && !keeps_up(low) {
+                high = low;
+                low *= 0.97;
+            }
+        }
+        (true, true) => {
+            low = high;
+            high *= 1.03;
+            while high < 10.0 * found.rate && keeps_up(high) {
+                low = high;
+                high *= 1.03;
+            }
+        }
+    }
+    while high / low > 1.0 + BRACKET {
+        let middle = f64::midpoint(low, high);
+        if keeps_up(middle) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    let capacity = f64::midpoint(low, high);
+    Truth {
+        capacity: Rate::per_second(capacity),
+        method: format!(
+            "bisected by runs of {count:.0} requests at fixed rates ({} gives {:.4} of it)",
+            found.method,
+            found.rate / capacity
+        ),
+        relative_error: (high - low) / 2.0 / capacity,
+    }
+}
+
+#[cfg(test)]
+mod tests;
