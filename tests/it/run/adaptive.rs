@@ -267,7 +267,8 @@ fn a_dry_run_tells_the_likely_hours() {
     let output = scripted("").run(&["--dry-run"]).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(
-        said.contains("8_8: 100, 400, 1600") && said.contains("until the 95 % interval is within 5 %"),
+        said.contains("8_8: 100, 400, 1600")
+            && said.contains("until the 95 % interval is within 5 % of its upper end"),
         "{said}"
     );
     assert!(
