@@ -5,7 +5,12 @@ use crate::accuracy::truth_run::LongRun;
 /// What a long run at a share of the capacity shows.
 fn at_share(server: &Server, truth: &Truth, share: f64) -> LongRun {
     let settled = server.settled(1_800.0);
-    at_rate(&settled, share * truth.capacity.as_per_second(), enough(&settled))
+    at_rate(
+        &settled,
+        share * truth.capacity.as_per_second(),
+        enough(&settled),
+        9,
+    )
 }
 
 /// Servers with a formula, one of each kind.
@@ -108,6 +113,26 @@ lengths: {{input: {{distribution: uniform, min: 100, max: 300}}, output: {{distr
     let chunked = capacity(", chunk_tokens: 512");
     let ratio = chunked.capacity.as_per_minute() / free.capacity.as_per_minute();
     assert!((0.99..1.005).contains(&ratio), "{chunked:?}");
+}
+
+/// Memory runs out at once for many: beyond its capacity the server computes much of it twice, and serves less than it
+/// could.
+#[test]
+fn a_server_that_does_less_when_it_has_too_much_is_bisected() {
+    let falls = server(
+        "
+name: falls
+engine: {batch: 128, step_ms: 20, step_ms_per_sequence: 0.1, prefill_ms_per_token: 0.1, kv_tokens: 30000}
+lengths: {input: {distribution: fixed, tokens: 256}, output: {distribution: uniform, min: 1, max: 511}}
+",
+    );
+    let truth = true_capacity(&falls, 1_800.0);
+    assert!(truth.method.starts_with("bisected 3 times"), "{truth:?}");
+    assert!(truth.relative_error < 0.015, "{truth:?}");
+    let saturated = saturated(&falls, 40_000.0).0 / truth.capacity.as_per_second();
+    assert!(saturated < 0.985, "{saturated}");
+    assert!(at_share(&falls, &truth, 0.97).keeps_up(0.95));
+    assert!(!at_share(&falls, &truth, 1.03).keeps_up(0.95));
 }
 
 #[test]
