@@ -206,3 +206,181 @@ pub(super) fn in_words(begun: &SearchFile, prior: &Prior) -> String {
         plain(prior.high)
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Sources;
+    use crate::trial::{LoadGenSpec, TargetSpec};
+    use crate::workload::{Arrival, PromptSource, PromptSpec};
+
+    fn settings(tokens: &str, search: &str, confirm: &str) -> Settings {
+        let flag = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let flags = vec![
+            flag("TOKENS_LIST", tokens),
+            flag("SEARCH", search),
+            flag("CONFIRM", confirm),
+        ];
+        let sources = Sources {
+            env_file: None,
+            environment: Vec::new(),
+            flags,
+        };
+        crate::settings::load(&sources).unwrap().settings
+    }
+
+    fn confirmed(tokens: &str, confirm: &str) -> Vec<String> {
+        let settings = settings(tokens, "adaptive", confirm);
+        let is_confirmed = |e: &&Experiment| is_confirmed(&settings, e);
+        let all = settings.experiments.iter().filter(is_confirmed);
+        all.map(|e| e.name.clone()).collect()
+    }
+
+    const GRID_OF_NINE: &str = "8:8,8:64,8:512,64:8,64:64,64:512,512:8,512:64,512:512";
+
+    #[test]
+    fn the_corners_of_a_grid_are_confirmed() {
+        assert_eq!(
+            confirmed(GRID_OF_NINE, "edges"),
+            ["8_8", "8_512", "512_8", "512_512"]
+        );
+        assert_eq!(confirmed(GRID_OF_NINE, "always").len(), 9);
+        assert_eq!(confirmed("8:8,8:16,8:32", "edges").len(), 3, "three are no grid");
+    }
+
+    #[test]
+    fn only_a_grid_that_is_searched_adaptively_is_put_in_order() {
+        let order_of = |tokens, search| {
+            let settings = settings(tokens, search, "");
+            order(&settings, &settings.experiments)
+        };
+        assert_eq!(order_of(GRID_OF_NINE, "stages"), (0..9).collect::<Vec<_>>());
+        assert_eq!(order_of("64:64,8:8,512:512", "adaptive"), [0, 1, 2]);
+        let mut places = order_of(GRID_OF_NINE, "adaptive");
+        assert_ne!(places, (0..9).collect::<Vec<_>>());
+        places.sort_unstable();
+        assert_eq!(places, (0..9).collect::<Vec<_>>());
+    }
+
+    fn begun() -> SearchFile {
+        SearchFile {
+            schema: SEARCH_SCHEMA,
+            settings: BTreeMap::new(),
+            conditions: Conditions {
+                target: TargetSpec {
+                    label: String::new(),
+                    model: String::new(),
+                    api: String::new(),
+                },
+                arrival: Arrival::Poisson,
+                prompts: PromptSpec {
+                    source: PromptSource::Builtin,
+                    unique_prefix: true,
+                },
+                loadgen: LoadGenSpec {
+                    name: String::new(),
+                    version: String::new(),
+                    options: Vec::new(),
+                },
+            },
+            neighbours: Vec::new(),
+            prior: None,
+            at_least: None,
+            at_most: None,
+            confirm: false,
+        }
+    }
+
+    fn pair(input: u32, output: u32) -> TokenPair {
+        TokenPair {
+            input: crate::units::TokenRange::exactly(input),
+            output: crate::units::TokenRange::exactly(output),
+        }
+    }
+
+    #[test]
+    fn what_is_not_as_expected_is_a_contradiction() {
+        let known = |input, output, capacity: f64| {
+            let at = |factor: f64| Rate::per_minute(capacity * factor);
+            let known = Known {
+                pair: pair(input, output),
+                capacity: at(1.0),
+                low: at(0.98),
+                high: at(1.02),
+            };
+            (format!("{input}_{output}"), known)
+        };
+        let all = BTreeMap::from([
+            known(8, 8, 1000.0),
+            known(8, 512, 100.0),
+            known(512, 8, 800.0),
+            known(512, 512, 80.0),
+        ]);
+        let begun = begun().expecting(&all, pair(64, 64));
+        assert_eq!(begun.neighbours.len(), 4);
+        assert_eq!(begun.at_most, Some(Rate::per_minute(1020.0)));
+        assert_eq!(begun.at_least, Some(Rate::per_minute(80.0 * 0.98)));
+        let prior = begun.prior.unwrap();
+        let answer = |low: f64, high: f64| Answer {
+            rate: Some(Rate::per_minute(low)),
+            low: Some(Rate::per_minute(low)),
+            high: Some(Rate::per_minute(high)),
+            status: Status::Estimated,
+            reason: String::new(),
+            termination_code: String::new(),
+            confirmed_s: None,
+        };
+        let middle = prior.capacity.as_per_minute();
+        assert!(!begun.is_contradicted_by(&answer(0.98 * middle, 1.02 * middle)));
+        assert!(
+            begun.is_contradicted_by(&answer(1100.0, 1150.0)),
+            "above a smaller pair"
+        );
+        assert!(
+            begun.is_contradicted_by(&answer(60.0, 70.0)),
+            "below a larger pair"
+        );
+        assert!(
+            super::tests::begun().is_contradicted_by(&answer(middle, middle)),
+            "nothing was expected"
+        );
+    }
+
+    #[test]
+    fn only_answers_with_both_ends_tell_of_other_pairs() {
+        let mut file = CapacityFile {
+            schema: 2,
+            pair: "8_64".to_owned(),
+            experiment_type: "MST".to_owned(),
+            evaluation: "drift".to_owned(),
+            search: "adaptive".to_owned(),
+            answer: Answer {
+                rate: Some(Rate::per_minute(90.0)),
+                low: Some(Rate::per_minute(81.0)),
+                high: Some(Rate::per_minute(100.0)),
+                status: Status::Bracketed,
+                reason: String::new(),
+                termination_code: String::new(),
+                confirmed_s: None,
+            },
+            load_seconds: 1.0,
+            true_capacity: None,
+            conditions: None,
+            prior: None,
+            evidence: Vec::new(),
+        };
+        let known = known_of(&file).unwrap();
+        assert_eq!(
+            (known.pair, known.capacity),
+            (pair(8, 64), Rate::per_minute(90.0))
+        );
+        file.answer.status = Status::Undecided;
+        assert_eq!(known_of(&file), None);
+        file.answer.status = Status::Estimated;
+        file.answer.high = None;
+        assert_eq!(known_of(&file), None);
+        file.answer.high = Some(Rate::per_minute(100.0));
+        file.pair = "mix_8_8@0.5+9_9@0.5".to_owned();
+        assert_eq!(known_of(&file), None);
+    }
+}

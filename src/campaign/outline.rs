@@ -51,10 +51,10 @@ pub fn outline(settings: &Settings, experiment: &Experiment) -> Outline {
         .budget
         .map_or(f64::INFINITY, |budget| budget.as_secs_f64());
     let hours = |load_s: f64, trials: u32| (load_s.min(budget_s) + f64::from(trials) * pause_s) / 3600.0;
-    let (width, factor) = if adaptive {
-        ("the 95 % interval", ADAPTIVE_RAMP)
+    let (width, end, factor) = if adaptive {
+        ("the 95 % interval", "of its upper end", ADAPTIVE_RAMP)
     } else {
-        ("M - m", multiplier)
+        ("M - m", "of M", multiplier)
     };
     let mut ramp = vec![start];
     while ramp.len() < 6 {
@@ -65,7 +65,7 @@ pub fn outline(settings: &Settings, experiment: &Experiment) -> Outline {
         pair: experiment.name.clone(),
         start,
         ramp,
-        stop: format!("until {width} is within {}", stop.in_words()),
+        stop: format!("until {width} is within {}", stop.in_words().replace("of M", end)),
         likely_trials,
         most_trials: limit,
         most_hours: hours(f64::from(limit) * full_s, limit),

@@ -10,7 +10,7 @@ use plotters::style::{Color, IntoFont, RGBColor, WHITE};
 
 use crate::criterion::Ruling;
 use crate::trial::Estimate;
-use crate::units::Rate;
+use crate::units::{Plain, Rate};
 
 /// Size, pixels.
 const SIZE: (u32, u32) = (800, 520);
@@ -89,6 +89,8 @@ impl Curve {
             .configure_mesh()
             .x_desc("offered, requests per minute")
             .y_desc("served, requests per minute")
+            .x_label_formatter(&|rate| Plain(*rate).to_string())
+            .y_label_formatter(&|rate| Plain(*rate).to_string())
             .light_line_style(WHITE)
             .bold_line_style(GRID)
             .axis_style(INK)

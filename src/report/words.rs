@@ -40,10 +40,10 @@ pub fn lowest_failed(answer: &Answer, trials: impl Iterator<Item = (Rate, Ruling
         .min_by(|a, b| a.as_per_minute().total_cmp(&b.as_per_minute()))
 }
 
-/// Requests per minute, thousands apart, whole from 100 on.
+/// Requests per minute, thousands apart, whole from 1,000 on.
 fn grouped(rate: Rate) -> String {
     let value = rate.as_per_minute();
-    if value < 100.0 {
+    if value < 1000.0 {
         return Plain(rate.rounded().as_per_minute()).to_string();
     }
     let digits = format!("{value:.0}");
@@ -121,8 +121,13 @@ mod tests {
     fn numbers_are_read_at_a_glance() {
         let of = |rate| grouped(Rate::per_minute(rate));
         assert_eq!(
-            (of(1_234_567.0), of(100.4), of(99.95), of(12_345.6)),
-            ("1,234,567".into(), "100".into(), "99.95".into(), "12,346".into())
+            (of(1_234_567.0), of(100.44), of(988.5), of(12_345.6)),
+            (
+                "1,234,567".into(),
+                "100.4".into(),
+                "988.5".into(),
+                "12,346".into()
+            )
         );
         assert_eq!(
             (duration(90.0), duration(5400.0)),

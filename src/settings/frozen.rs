@@ -227,7 +227,7 @@ mod tests {
         );
         let shares =
             "WORKLOAD_MIXES=[(1:1,1),(2:2,2)],[(3:3,1),(1-9:4,0.333333333333)]\nREQ_MIN_START=7,9.25";
-        let cases: [(&str, Pairs, Pairs); 13] = [
+        let cases: [(&str, Pairs, Pairs); 14] = [
             ("", &[], &[]),
             (
                 "URL=http://h:1\nFILTER_BUFFER_MINUTES=5\nREQUESTS_DIR=old",
@@ -270,6 +270,7 @@ mod tests {
                 ],
                 &[],
             ),
+            ("SEARCH=adaptive\nCONFIRM=edges", &[], &[("BUDGET", "1h 30m")]),
             ("API_KEY='secret # key'", &[("GPUS", "4 x \"A100\"")], &[]),
             (
                 &prompts,

@@ -5,8 +5,16 @@ use super::values::{self, one_of};
 use super::{Confirm, Evaluation, ExperimentType, LoadGenChoice, SearchKind, Settings};
 use crate::workload::Arrival;
 
-/// `SEARCH`.
+/// `SEARCH`, whose default gives way to what it cannot go with.
 pub(super) fn kind(r: &mut Reader<'_>) -> SearchKind {
+    let is = |r: &Reader<'_>, name: &str, word: &str| r.text(name).eq_ignore_ascii_case(word);
+    if !r.is_set("SEARCH") && is(r, "SEARCH", "adaptive") {
+        for (name, word) in [("EVALUATION", "welch"), ("EXPERIMENT_TYPE", "mit")] {
+            if is(r, name, word) {
+                r.settle("SEARCH", "stages", &format!("because {name}={word}"));
+            }
+        }
+    }
     let kinds = [
         ("stages", SearchKind::Stages),
         ("stages-legacy", SearchKind::StagesLegacy),
@@ -73,19 +81,14 @@ pub(super) fn check(r: &mut Reader<'_>, s: &Settings) {
     };
     if s.evaluation == Evaluation::Welch {
         r.refuse(
-            name,
+            "SEARCH",
             "SEARCH=adaptive needs a margin with its interval from each trial, which EVALUATION=welch does not give; \
              write EVALUATION=drift, or SEARCH=stages",
         );
     }
     if s.experiment_type == ExperimentType::Mit {
-        let name = if r.is_set("SEARCH") {
-            "SEARCH"
-        } else {
-            "EXPERIMENT_TYPE"
-        };
         r.refuse(
-            name,
+            "SEARCH",
             "SEARCH=adaptive looks for the sustainable rate, not for the plateau of EXPERIMENT_TYPE=MIT; write \
              SEARCH=stages for that",
         );

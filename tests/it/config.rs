@@ -1,5 +1,6 @@
 //! Settings: precedence, provenance, messages, `env.example`, `mst config` and `mst mix`.
 
+mod adaptive;
 mod mistakes;
 mod mix;
 

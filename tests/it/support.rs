@@ -52,7 +52,7 @@ impl Workspace {
         let script = golden("run/scripted.sh");
         let env = format!(
             "DURATION=60s\nTOKENS_LIST=8:8\nREQ_MIN_START=100\nSTOP_THRESHOLD=0.02\nITERATION_HARD_LIMIT=40\n\
-             ARRIVAL=constant\nLOADGEN=command\n\
+             SEARCH=stages\nARRIVAL=constant\nLOADGEN=command\n\
              LOADGEN_COMMAND=sh {} {{dir}} {{rate_per_minute}} {{duration_s}}\nLOADGEN_OUTPUT=out.csv\n\
              LOADGEN_COLUMNS=intended=intended:s,sent=sent:s,first_token=first:s,done=done:s,input_tokens=in,output_tokens=out,ok=ok\n\
              {extra}\n",
@@ -81,7 +81,7 @@ impl Workspace {
     pub(crate) fn native(extra: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let env = format!(
-            "DURATION=1s\nFILTER_BUFFER=0\nDRAIN=5s\nITERATION_COOLDOWN_SECONDS=0\nARRIVAL=constant\n{extra}\n"
+            "DURATION=1s\nFILTER_BUFFER=0\nDRAIN=5s\nITERATION_COOLDOWN_SECONDS=0\nSEARCH=stages\nARRIVAL=constant\n{extra}\n"
         );
         std::fs::write(dir.path().join(".env"), env).unwrap();
         Self { dir }

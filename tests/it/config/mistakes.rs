@@ -90,7 +90,7 @@ const MISTAKES: &[(&[u8], &str)] = &[
         "t.env:2: DURATION=10: welch cuts off 5 s",
     ),
     (b"EVALUATION=wlech", "did you mean welch?"),
-    (b"SEARCH=adaptive", "this search comes later; write stages"),
+    (b"SEARCH=bisect", "not one of stages, stages-legacy, adaptive"),
     (b"EXPERIMENT_TYPE=MAX", "`MAX` is not one of mst, mit"),
     (b"SUCCESS_RATE_THRESHOLD=101", "it must lie between 0 and 100"),
     (b"SUCCESS_RATE=most", "`most` is not a number"),

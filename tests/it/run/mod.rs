@@ -1,5 +1,6 @@
 //! `mst run` as a whole, against a scripted load generator, the embedded endpoint, or `mst serve` as another process.
 
+mod adaptive;
 mod contract;
 mod killed;
 mod layouts;
