@@ -224,6 +224,7 @@ impl Follower {
             self.backlog.intended.push(line.intended);
             self.backlog.finished.push(line.finished);
             self.backlog.good.push(line.good);
+            self.backlog.started.push(line.started.unwrap_or(line.finished));
             self.backlog
                 .work
                 .push(line.work.unwrap_or(f64::from(line.intended)));
