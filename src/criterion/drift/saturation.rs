@@ -24,7 +24,7 @@ const MOST_OF_IT: f64 = 0.4;
 /// Largest earlier queue, over the one at the end, with which that is out of the ordinary.
 const GROWN: f64 = 0.5;
 /// Times in service that a stretch must last, unless the queue is this long relative to the batch.
-const LASTING: f64 = 2.0;
+const LASTING: f64 = 3.0;
 const LONG_QUEUE: f64 = 0.5;
 /// Half width below which no interval goes, relative.
 const FLOOR: f64 = 0.001;
