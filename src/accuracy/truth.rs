@@ -25,7 +25,7 @@ pub struct Truth {
 }
 
 /// Requests of the shortest and the longest saturated run.
-const SATURATED: [f64; 2] = [60_000.0, 500_000.0];
+const SATURATED: [f64; 2] = [40_000.0, 400_000.0];
 /// Wanted relative standard error of a saturated run.
 const PRECISE: f64 = 0.0012;
 /// A bisection ends with a bracket as wide as this, relative.
@@ -176,7 +176,7 @@ fn precise(bare: &Server) -> (f64, f64) {
 /// Requests of a run at a fixed rate: many times those that are under way at once.
 fn enough(server: &Server) -> f64 {
     let room = f64::from(server.cluster.engine.batch_size_cap) * f64::from(server.cluster.replicas);
-    (400.0 * room).clamp(100_000.0, 400_000.0)
+    (200.0 * room).clamp(60_000.0, 200_000.0)
 }
 
 /// The rate at which a share `wanted` of the requests succeeds, where more load does not make the server do more.

@@ -160,3 +160,53 @@ fn what_passes_does_not_count() {
     assert_eq!(neighbour(600.0).round(), (plain - 100.0).round());
     assert_eq!(neighbour(3_600.0).round(), (plain - 200.0).round());
 }
+
+/// The capacities of a panel, and what they cost: `MST_PANEL=FILE cargo test --release --lib panel_truths -- --ignored
+/// --nocapture`; without `MST_PANEL` those in `examples/accuracy`.
+#[test]
+#[ignore = "a measurement"]
+fn panel_truths() {
+    let files = std::env::var("MST_PANEL").map_or_else(
+        |_| {
+            let folder = std::fs::read_dir("examples/accuracy").unwrap();
+            folder.map(|entry| entry.unwrap().path()).collect()
+        },
+        |file| vec![std::path::PathBuf::from(file)],
+    );
+    for file in files {
+        for server in crate::accuracy::read(&file).unwrap() {
+            let cells: Vec<Server> = if server.pairs().is_empty() {
+                vec![server]
+            } else {
+                server.pairs().iter().map(|pair| server.at(*pair)).collect()
+            };
+            for server in cells {
+                let start = std::time::Instant::now();
+                let truth = true_capacity(&server, 1_800.0);
+                println!(
+                    "{}: {:.2} a minute +- {:.2} %, {} ({:.2} s)",
+                    server.name(),
+                    truth.capacity.as_per_minute(),
+                    100.0 * truth.relative_error,
+                    truth.method,
+                    start.elapsed().as_secs_f64()
+                );
+                for share in [0.95, 0.97, 0.985, 1.0, 1.015, 1.03, 1.05] {
+                    let long = at_share(&server, &truth, share);
+                    let trial = crate::accuracy::Load {
+                        rate: Rate::per_minute(share * truth.capacity.as_per_minute()),
+                        duration_s: 1_800.0,
+                        arrival: crate::workload::Arrival::Stratified,
+                        seed: 11,
+                    };
+                    let seen = server.trial(&trial, &mut |_| crate::criterion::Flow::Continue);
+                    let open = seen.backlog().open();
+                    println!(
+                        "   {share}: growth {:+.4}, success {:.4}; in half an hour {:.0}, {:.0}, {:.0} open",
+                        long.growth, long.success, open[200], open[400], open[600]
+                    );
+                }
+            }
+        }
+    }
+}
