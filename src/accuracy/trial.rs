@@ -67,12 +67,11 @@ impl Server {
         let observed_ns = ((offered_s + self.spec.drain_s) * 1e9) as i64;
         let mut last_ns = (offered_s * 1e9) as i64;
         for record in &mut records {
-            match record.done_ns.filter(|done| *done <= observed_ns) {
-                Some(done) => last_ns = last_ns.max(done),
-                None => {
-                    last_ns = observed_ns;
-                    unfinish(record, observed_ns);
-                }
+            if let Some(done) = record.done_ns.filter(|done| *done <= observed_ns) {
+                last_ns = last_ns.max(done);
+            } else {
+                last_ns = observed_ns;
+                unfinish(record, observed_ns);
             }
         }
         let client = self.client(&records);

@@ -151,7 +151,7 @@ impl Server {
             records,
             warp,
         } = plan;
-        let end_ns = (end_s * 1e9) as i64;
+        let until = (end_s * 1e9) as i64;
         let mut ours = 0;
         for record in records.iter_mut() {
             if record.outcome != TOO_MANY {
@@ -159,7 +159,7 @@ impl Server {
                 record.done_ns = None;
                 record.output_tokens = 0;
                 record.outcome = Outcome::Unfinished;
-                ours += usize::from(record.sent_ns.is_some_and(|sent| sent < end_ns));
+                ours += usize::from(record.sent_ns.is_some_and(|sent| sent < until));
             }
         }
         let limit = warp.as_ref().map_or(limit_s, |warp| warp.work(limit_s));

@@ -48,7 +48,7 @@ pub fn true_capacity(server: &Server, duration_s: f64) -> Truth {
     };
     checked(
         &settled,
-        Base {
+        &Base {
             rate: candidate,
             method: method.to_owned(),
             relative_error: base
@@ -127,7 +127,7 @@ impl Server {
 fn unrefused(settled: &Server) -> Base {
     let speed = settled.mean_speed();
     let slowed = |method: String| {
-        if speed == 1.0 {
+        if (speed - 1.0).abs() < 1e-9 {
             method
         } else {
             format!("{method}, times the mean speed {speed:.4}")
@@ -193,20 +193,20 @@ fn by_success(server: &Server, first: f64, wanted: f64) -> f64 {
 }
 
 /// Looks just below and just above; where that contradicts what was found, bisects.
-fn checked(server: &Server, found: Base, wanted: f64) -> Truth {
+fn checked(server: &Server, found: &Base, wanted: f64) -> Truth {
     let count = enough(server);
     let keeps_up = |rate: f64| at_rate(server, rate, count).keeps_up(wanted);
     let (mut low, mut high) = (0.99 * found.rate, 1.01 * found.rate);
     match (keeps_up(low), keeps_up(high)) {
         (true, false) => {
-            return Base {
+            return Truth {
+                capacity: Rate::per_second(found.rate),
                 method: format!(
-                    "{}; it keeps up in a long run at 0.99 of it and not at 1.01",
+                    "{}; in long runs it keeps up at 0.99 of it and not at 1.01",
                     found.method
                 ),
-                ..found
-            }
-            .truth();
+                relative_error: found.relative_error,
+            };
         }
         (false, _) => {
             high = low;

@@ -82,12 +82,12 @@ pub(super) fn saturated(server: &Server, count: f64) -> (f64, f64) {
     };
     let (from, to) = (at(0.2), at(0.9));
     let step = (to - from) / INTERVALS as f64;
-    let mut served = [0.0; INTERVALS];
+    let mut tokens = [0.0; INTERVALS];
     for record in &plan.records {
-        add_tokens(&mut served, record, from, step);
+        add_tokens(&mut tokens, record, from, step);
     }
     // In requests of mean length: so the waves in which requests end cancel out.
-    let rates = served.map(|tokens| tokens / server.mean_tokens[1] / (step / 1e9));
+    let rates = tokens.map(|tokens| tokens / server.mean_tokens[1] / (step / 1e9));
     let mean = rates.iter().sum::<f64>() / INTERVALS as f64;
     let variance = rates.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / (INTERVALS - 1) as f64;
     (mean, (variance / INTERVALS as f64).sqrt() / mean)

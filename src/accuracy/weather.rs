@@ -194,7 +194,7 @@ impl Warp {
         starts.retain(|at| *at >= 0.0);
         starts.sort_by(f64::total_cmp);
         starts.dedup();
-        let speed = |at: f64| {
+        let pace = |at: f64| {
             let stalled = |s: Stalls| (at - phase).rem_euclid(s.every_s) < s.for_s;
             let slow = |s: SlowStart| if at < s.for_s { s.speed } else { 1.0 };
             if stalls.is_some_and(stalled) {
@@ -205,11 +205,11 @@ impl Warp {
         };
         let mut speeds: Vec<f64> = starts
             .windows(2)
-            .map(|w| speed(f64::midpoint(w[0], w[1])))
+            .map(|w| pace(f64::midpoint(w[0], w[1])))
             .collect();
         // Never without an end, should the last piece be a stall.
         let last = starts[starts.len() - 1];
-        speeds.push(Some(speed(last + 1e-9)).filter(|s| *s > 0.0).unwrap_or(1.0));
+        speeds.push(Some(pace(last + 1e-9)).filter(|s| *s > 0.0).unwrap_or(1.0));
         let mut done = 0.0;
         let work = (0..starts.len())
             .map(|i| {

@@ -6,16 +6,20 @@
 
 mod estimate;
 mod latency;
+mod saturation;
 mod series;
+mod watch;
 
 pub use estimate::{DriftEstimate, Source, pool};
 pub use latency::LatencyGrowth;
+pub use saturation::Saturation;
 
 use serde_json::json;
 
+use super::success_rate::SuccessRate;
 use super::{Criterion, Earlier, Flow, Progress, Ruling, Verdict, success_rate};
 use crate::search::Goal;
-use crate::trial::{Estimate, Measurement};
+use crate::trial::{Backlog, Estimate, Measurement};
 
 /// The default criterion.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,8 +37,11 @@ pub struct Drift {
     pub patience_s: f64,
 }
 
-/// Drift, in shares of the load, that must be exceeded before a running trial is ended.
-const CLEAR: f64 = 0.05;
+/// Drift that a trial is held against when it was ended early because it seemed to keep up: enough for a rate far from the
+/// capacity, and less than any drift at 1.03 of it.
+const COARSE: f64 = 0.025;
+/// Fewest requests that a service has served when it counts as idle.
+const SERVED_IDLE: u32 = 10;
 
 impl Drift {
     /// The rule with its usual margins: 1 % of the load, 50 % of the response time.
@@ -48,9 +55,9 @@ impl Drift {
         }
     }
 
-    /// What the drift alone says.
-    fn rule(&self, share: &Estimate) -> Ruling {
-        if share.high < self.margin {
+    /// What the drift alone says, below `margin` being sustainable.
+    fn rule(&self, share: &Estimate, margin: f64) -> Ruling {
+        if share.high < margin {
             Ruling::Sustainable
         } else if share.low > 0.0 && share.value > self.margin {
             Ruling::Unsustainable
@@ -59,7 +66,7 @@ impl Drift {
         }
     }
 
-    fn sentence(&self, ruling: Ruling, share: &Estimate) -> String {
+    fn sentence(ruling: Ruling, share: &Estimate, margin: f64) -> String {
         // Adding zero turns a rounded -0.00 into 0.00.
         let percent = |v: f64| (1e4 * v).round() / 1e2 + 0.0;
         let value = percent(share.value);
@@ -70,12 +77,26 @@ impl Drift {
             percent(share.low),
             percent(share.high)
         );
-        let margin = 100.0 * self.margin;
+        let margin = 100.0 * margin;
         match ruling {
             Ruling::Sustainable => format!("{numbers}, surely less than {margin} %"),
             Ruling::Unsustainable => format!("{numbers}, more than {margin} %"),
             Ruling::Unsure => format!("{numbers}; {margin} % is neither reached nor ruled out"),
         }
+    }
+
+    /// What the service can do, as an overloaded trial tells it: what it served, or so much that what it served well would be
+    /// the share asked for; the smaller of the two.
+    fn hint(&self, estimate: &DriftEstimate, offered: f64) -> Option<Estimate> {
+        let by_success = 100.0 / self.success_rate_percent.max(1.0);
+        let at = |share: f64, good: f64| offered * (1.0 - share).min((1.0 - good) * by_success);
+        let (all, good) = (&estimate.by_progress, &estimate.by_good);
+        let hint = Estimate {
+            value: at(all.value, good.value),
+            low: at(all.high, good.high).max(0.0),
+            high: at(all.low, good.low),
+        };
+        (hint.value > 0.0).then_some(hint)
     }
 
     /// The verdict where no drift can be computed.
@@ -107,8 +128,12 @@ impl Criterion for Drift {
 
     fn judge(&self, measurement: &Measurement, earlier: &Earlier<'_>) -> Verdict {
         let success = measurement.success_rate_percent();
-        let own = DriftEstimate::of(&measurement.backlog()).filter(|e| e.finished >= self.fewest_finished);
+        let backlog = measurement.backlog();
+        let estimate = DriftEstimate::of(&backlog);
+        let own = estimate
+            .filter(|e| e.finished >= self.fewest_finished || (measurement.stopped_early && is_clear(e)));
         let growth = own.and_then(|e| LatencyGrowth::of(measurement, e.warmup_s));
+        let rate = SuccessRate::of(&backlog, own.map_or(0.0, |e| e.warmup_s), 0.05);
         let mut shares: Vec<Estimate> = own.iter().map(|e| e.share).collect();
         let pooled = earlier.pooled.iter().filter(|m| m.client.void.is_none());
         let others = pooled.filter_map(|m| DriftEstimate::of(&m.backlog()));
@@ -118,12 +143,21 @@ impl Criterion for Drift {
                 .map(|e| e.share),
         );
         let share = own.and_then(|_| pool(&shares));
+        let margin = if measurement.stopped_early {
+            COARSE
+        } else {
+            self.margin
+        };
 
         let mut reasons = Vec::new();
         let mut ruling = if let Some(share) = &share {
-            let ruling = self.rule(share);
-            reasons.push(self.sentence(ruling, share));
+            let ruling = self.rule(share, margin);
+            reasons.push(Self::sentence(ruling, share, margin));
             ruling
+        } else if idle(&backlog) {
+            reasons
+                .push("the service was idle time and again, to the end: it served all that came".to_owned());
+            Ruling::Sustainable
         } else {
             let (ruling, why) = self.without_estimate(measurement);
             reasons.push(why);
@@ -146,8 +180,11 @@ impl Criterion for Drift {
                 format!("response times grew by {grown:.0} % over the window although the backlog did not"),
             );
         }
-        if let Some(why) = success_rate::failure_of(measurement, self.success_rate_percent) {
-            ruling = Ruling::Unsustainable;
+        let enough = success_rate::ruling_of(measurement, rate.as_ref(), self.success_rate_percent);
+        if let Some((says, why)) =
+            enough.filter(|(says, _)| *says == Ruling::Unsustainable || ruling == Ruling::Sustainable)
+        {
+            ruling = says;
             reasons.insert(0, why);
         }
         if let Some(why) = success_rate::void(measurement) {
@@ -155,17 +192,13 @@ impl Criterion for Drift {
             reasons.insert(0, why);
         }
         let offered = measurement.offered().as_per_minute();
-        let clearly = |e: &DriftEstimate| ruling == Ruling::Unsustainable && e.share.low > self.margin;
-        let capacity_hint = own.filter(clearly).map(|e| Estimate {
-            value: offered * (1.0 - e.by_good.value),
-            low: offered * (1.0 - e.by_good.high),
-            high: offered * (1.0 - e.by_good.low),
-        });
+        let overloaded = |_: &DriftEstimate| ruling == Ruling::Unsustainable;
+        let capacity_hint = own.filter(overloaded).and_then(|e| self.hint(&e, offered));
         Verdict {
             criterion: self.name().to_owned(),
             ruling,
             margin: share,
-            bound: Some(self.margin),
+            bound: Some(margin),
             capacity_hint,
             reasons,
             statistics: json!({
@@ -175,6 +208,7 @@ impl Criterion for Drift {
                 "pooled_trials": shares.len(),
                 "offered_per_minute": offered,
                 "success_rate_percent": success,
+                "success_rate": rate,
                 "latency_growth": growth,
                 "warmup_s": own.map(|e| e.warmup_s),
                 "window_s": own.map(|e| e.window_s),
@@ -182,25 +216,24 @@ impl Criterion for Drift {
         }
     }
 
-    /// Ends a trial whose overload is beyond doubt.
-    ///
-    /// At the edge of stability the backlog is at worst a random walk with the variance of arrivals and service together,
-    /// twice that of a Poisson process, and the slope of a line through it has a standard deviation of at most
-    /// `sqrt(1.2 * 2 / n)` after `n` requests. The drift must exceed 5 % by five times `sqrt(2 / n)`, in both estimates,
-    /// over at least ten service times: so many looks as one likes then end a stationary trial less often than once in
-    /// 10,000.
-    fn watch(&self, so_far: &Progress, _goal: Goal) -> Flow {
-        let Some(estimate) = DriftEstimate::of(&so_far.backlog) else {
-            return Flow::Continue;
-        };
-        let needed = CLEAR + 5.0 * (2.0 / f64::from(estimate.finished.max(1))).sqrt();
-        let clear = |e: &Estimate| e.value > needed && e.low > CLEAR;
-        let long_enough =
-            estimate.window_s >= 10.0 * estimate.service_s && estimate.finished >= 2 * self.fewest_finished;
-        if long_enough && clear(&estimate.by_lag) && clear(&estimate.by_completions) {
-            Flow::Stop
-        } else {
-            Flow::Continue
-        }
+    /// Ends a trial that is decided, see `docs/criteria.md`.
+    fn watch(&self, so_far: &Progress, goal: Goal) -> Flow {
+        watch::flow(self, so_far, goal)
     }
+}
+
+/// Whether few requests tell enough: a trial that was ended early was clear to much more than 95 %.
+fn is_clear(estimate: &DriftEstimate) -> bool {
+    estimate.finished >= 20 && (estimate.share.high < COARSE || estimate.share.low > 0.0)
+}
+
+/// Whether nothing was under way time and again: in each of the last three quarters of the time. Then everything that had
+/// come until then was served, whatever the noise.
+fn idle(backlog: &Backlog) -> bool {
+    let points = backlog.len();
+    let empty = |k: usize| backlog.intended[k] == backlog.finished[k] && backlog.finished[k] > 0;
+    let quarter = points / 4;
+    backlog.good.last().is_some_and(|g| *g >= SERVED_IDLE)
+        && quarter > 0
+        && (1..4).all(|q| (points - (4 - q) * quarter..points - (3 - q) * quarter).any(empty))
 }

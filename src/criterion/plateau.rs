@@ -91,7 +91,7 @@ impl Plateau {
 
 /// The share of the offered load that was not served well: by the backlog, or by failed requests where that is more.
 fn served_shortfall(estimate: &DriftEstimate) -> Estimate {
-    let failing = estimate.by_good.value - estimate.by_completions.value;
+    let failing = estimate.by_good.value - estimate.by_progress.value;
     Estimate {
         value: estimate.share.value + failing,
         low: estimate.share.low + failing,

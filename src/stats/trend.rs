@@ -40,6 +40,26 @@ pub fn least_squares(values: &[f64]) -> Option<(f64, f64)> {
     Some((mean - slope * middle, slope))
 }
 
+/// Ordinary least squares through points that are independent about their line; `None` with fewer than three.
+pub fn line_through(points: &[(f64, f64)]) -> Option<Trend> {
+    let n = points.len() as f64;
+    if points.len() < 3 {
+        return None;
+    }
+    let (x, y) = points
+        .iter()
+        .fold((0.0, 0.0), |(x, y), p| (x + p.0 / n, y + p.1 / n));
+    let square: f64 = points.iter().map(|p| (p.0 - x).powi(2)).sum();
+    let slope = points.iter().map(|p| (p.0 - x) * (p.1 - y)).sum::<f64>() / square;
+    let rest: f64 = points.iter().map(|p| (p.1 - y - slope * (p.0 - x)).powi(2)).sum();
+    Some(Trend {
+        slope,
+        standard_error: (rest / (n - 2.0) / square).sqrt(),
+        df: n - 2.0,
+        autocorrelation: 0.0,
+    })
+}
+
 /// Fewest values that a trend is fitted to.
 const FEWEST: usize = 8;
 

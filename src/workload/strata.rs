@@ -1,6 +1,6 @@
 //! Draws without luck: consecutive blocks, each with one draw from each of as many equal strata, in random order.
 //!
-//! A Latin hypercube sample (McKay, Beckman and Conover, Technometrics 21, 1979) over consecutive requests: each draw by
+//! A Latin hypercube sample (`McKay`, Beckman and Conover, Technometrics 21, 1979) over consecutive requests: each draw by
 //! itself is uniform, and any whole block together holds what a block should. A sum over independent draws wanders off its
 //! mean as the square root of their number; a sum over balanced ones never leaves it by more than one block's worth.
 

@@ -46,8 +46,8 @@ fn a_trial_tells_of_every_request() {
     assert_eq!(over.observed_s, 720.0);
     let open = over.records.iter().filter(|r| r.outcome == Outcome::Unfinished);
     let open = open.inspect(|r| assert!(r.done_ns.is_none())).count();
-    let served = 13.77 * 720.0;
-    assert!((open as f64 - (12_000.0 - served)).abs() < 100.0, "{open}");
+    let done = 13.77 * 720.0;
+    assert!((open as f64 - (12_000.0 - done)).abs() < 100.0, "{open}");
 }
 
 /// A trial that is ended early is the beginning of the whole one, whichever part of it was simulated.

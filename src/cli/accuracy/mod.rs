@@ -13,7 +13,7 @@ use super::Format;
 use super::exit::{Exit, Failure, Outcome};
 use super::interrupt::Interrupt;
 use crate::accuracy::{self, Choice, Entry, EvaluationName, Plan, Rules, SearchName};
-use crate::report::accuracy::{Searched, Summary, errors, hours, table};
+use crate::report::accuracy::{CampaignLine, Searched, Summary, campaign_table, errors, hours, table};
 use crate::runner::TrialError;
 use crate::search::StopRule;
 use crate::store::tables::seconds;
@@ -46,6 +46,7 @@ Examples:
   mst accuracy --servers mine.yml --format json           servers of your own
   mst accuracy --search stages-legacy,stages --evaluation welch,drift --searches 40
   mst accuracy --searches 0                               the true capacities, and how they were computed
+  mst accuracy --campaign --servers examples/accuracy/grid.yml
   mst accuracy --svg plots --dump searches.jsonl          drawings, and a line of JSON a search")]
 pub(crate) struct Args {
     /// Files of servers [default: the built-in panel]
@@ -54,9 +55,13 @@ pub(crate) struct Args {
     /// Only the servers with these names
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
-    /// Searches for each server and combination; 0 prints the true capacities only
-    #[arg(long, value_name = "N", default_value_t = 200)]
-    searches: u32,
+    /// Searches for each server and combination [default: 200; with --campaign 4]; 0 prints the true capacities only
+    #[arg(long, value_name = "N")]
+    searches: Option<u32>,
+    /// Search the whole grid of each server that has one, --searches times: each pair alone, with what its neighbours tell
+    /// and every answer confirmed, and with only corners and contradictions confirmed
+    #[arg(long)]
+    campaign: bool,
     /// Seeds starts, arrivals and lengths
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
@@ -186,6 +191,9 @@ pub(crate) fn run(args: Args) -> Outcome {
     let panel = args.panel()?;
     let plan = args.plan()?;
     let progress = Progress::new(&interrupt);
+    if args.campaign {
+        return campaign(&args, &panel, &plan, &progress, &interrupt);
+    }
     let known = accuracy::truths(&panel, &args.side.duration, plan.jobs, &progress);
     let searched = match accuracy::searches(&known, &plan, &progress) {
         Err(TrialError::Interrupted) => return Ok(interrupt.exit()),
@@ -211,13 +219,54 @@ pub(crate) fn run(args: Args) -> Outcome {
         Format::Json => super::print_json(&summary)?,
         Format::Human => write!(std::io::stdout(), "{}", table(&summary))?,
     }
-    let load: f64 = searched.iter().map(|s| s.hours).sum();
+    took(&searched, began);
+    Ok(Exit::Done)
+}
+
+/// Runs the campaigns and tells what they cost.
+fn campaign(
+    args: &Args,
+    panel: &[Entry],
+    plan: &Plan,
+    progress: &Progress<'_>,
+    interrupt: &Interrupt,
+) -> Outcome {
+    let began = Instant::now();
+    if panel.iter().all(|entry| entry.server.pairs().is_empty()) {
+        return Err(Failure::input(anyhow!(
+            "no server has a `grid`; see examples/accuracy/grid.yml"
+        )));
+    }
+    if plan.choices.iter().all(|c| c.search != SearchName::Adaptive) {
+        return Err(Failure::new(
+            Exit::Usage,
+            anyhow!("only --search adaptive learns from neighbours"),
+        ));
+    }
+    let searched = match accuracy::campaigns(panel, plan, progress) {
+        Err(TrialError::Interrupted) => return Ok(interrupt.exit()),
+        other => other?,
+    };
+    progress.end();
+    if let Some(path) = &args.output.dump {
+        dump(path, &searched)?;
+    }
+    let lines = CampaignLine::all(&searched);
+    match args.output.format {
+        Format::Json => super::print_json(&serde_json::json!({ "campaigns": lines }))?,
+        Format::Human => write!(std::io::stdout(), "{}", campaign_table(&lines))?,
+    }
+    took(&searched, began);
+    Ok(Exit::Done)
+}
+
+fn took(searched: &[Searched], began: Instant) {
+    let load = searched.iter().map(|s| s.hours).fold(0.0, |sum, hours| sum + hours);
     eprintln!(
         "{} searches, {load:.0} hours of load in {:.1} s",
         searched.len(),
         began.elapsed().as_secs_f64()
     );
-    Ok(Exit::Done)
 }
 
 fn dump(path: &Path, searched: &[Searched]) -> anyhow::Result<()> {
@@ -296,7 +345,7 @@ impl Args {
                 filter_buffer_s: rules.filter_buffer,
                 bootstrap: rules.bootstrap,
             },
-            searches: self.searches,
+            searches: self.searches.unwrap_or(if self.campaign { 4 } else { 200 }),
             seed: self.seed,
             start: (rules.start_from, rules.start_to),
             fractions: rules.ruling_fractions.clone(),

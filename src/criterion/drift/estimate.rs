@@ -2,27 +2,34 @@
 
 use serde::Serialize;
 
-use super::series::{deficit, lag};
+use super::saturation::Saturation;
+use super::series::{deficit, good, lag};
 use crate::stats::batch_means::block_means;
-use crate::stats::trend::{Trend, random_walk_trend, trend};
+use crate::stats::trend::{Trend, line_through, random_walk_trend, trend};
 use crate::stats::warmup::warmup_length;
 use crate::trial::{Backlog, Estimate};
 
 /// Blocks that a trend is fitted to.
 const BLOCKS: usize = 30;
-/// Two estimates are looked at and the sharper one is used, so each has half of the 5 %.
-const ALPHA: f64 = 0.025;
+/// So many estimates are looked at and the sharpest one is used, so each has its part of the 5 %.
+const SOURCES: f64 = 3.0;
+/// Width of an interval with which a saturated stretch decides alone.
+const SHARP: f64 = 0.02;
+/// Parts of the window whose least lags are compared.
+const PARTS: usize = 4;
 /// Largest share of the series that MSER may leave out, beyond the first service time.
 const MOST_WARMUP: f64 = 0.25;
 
-/// Which series an estimate comes from.
+/// Where an estimate comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
-    /// How old the load is that the service is finishing: sharp while it keeps up.
+    /// How old the load is that the service is serving: sharp while it keeps up.
     Lag,
-    /// How many it finished: sharp while it is saturated.
-    Completions,
+    /// How old it is at least, in each part of the trial: sharp while bursts drain, whatever they are.
+    Floor,
+    /// How much it served: sharp while it is saturated.
+    Progress,
 }
 
 /// The share of the offered load that is not served, as the slope of a series.
@@ -30,14 +37,18 @@ pub enum Source {
 pub struct DriftEstimate {
     /// The share with its 95 % interval.
     pub share: Estimate,
-    /// The sharper series, which `share` is taken from.
+    /// The sharpest series, which `share` is taken from.
     pub source: Source,
     /// By the lag.
     pub by_lag: Estimate,
-    /// By the completions.
-    pub by_completions: Estimate,
-    /// By the good completions alone: one minus this, times the offered rate, is the goodput.
+    /// By the smallest lags.
+    pub by_floor: Estimate,
+    /// By the progress; of the saturated stretch, where there is one that tells.
+    pub by_progress: Estimate,
+    /// By the progress of good requests alone: one minus this, times the offered rate, is the goodput.
     pub by_good: Estimate,
+    /// The last stretch in which requests always waited.
+    pub saturation: Option<Saturation>,
     /// Seconds left out at the start.
     pub warmup_s: f64,
     /// Seconds that were judged.
@@ -54,6 +65,12 @@ impl DriftEstimate {
     /// The drift over what the backlog's series spans; `None` when nothing finished in the first half of it, or when it
     /// is too short for a trend.
     pub fn of(backlog: &Backlog) -> Option<Self> {
+        Self::at_level(backlog, 0.05)
+    }
+
+    /// The same with intervals that miss with probability `alpha`.
+    pub fn at_level(backlog: &Backlog, alpha: f64) -> Option<Self> {
+        let alpha = alpha / SOURCES;
         let points = backlog.len();
         let behind = lag(backlog);
         let first = backlog.finished.iter().position(|&f| f > 0)?;
@@ -71,37 +88,58 @@ impl DriftEstimate {
             .copied()
             .fold(f64::INFINITY, f64::min)
             .max(backlog.step_s);
+        // Two requests more or less at the ends are not resolved.
+        let resolved = 2.0 / f64::from(finished.max(1));
+        let estimate = |line: Trend| {
+            let half = line.half_width(alpha).hypot(resolved);
+            Estimate {
+                value: line.slope,
+                low: line.slope - half,
+                high: line.slope + half,
+            }
+        };
         let slope = |series: &[f64], fit: fn(&[f64], f64) -> Option<Trend>| -> Option<(Estimate, f64)> {
             let blocks = block_means(&series[start..], BLOCKS)?;
             let size = (points - start) / BLOCKS;
             let mut line = fit(&blocks, size as f64 * backlog.step_s)?;
             // A service forgets no faster than it serves: no more independent stretches than service times.
             line.df = line.df.min((window_s / service_s - 2.0).max(1.0));
-            // Two requests more or less at the ends are not resolved.
-            let half = line.half_width(ALPHA).hypot(2.0 / f64::from(finished.max(1)));
-            let estimate = Estimate {
-                value: line.slope,
-                low: line.slope - half,
-                high: line.slope + half,
-            };
-            Some((estimate, line.autocorrelation))
+            Some((estimate(line), line.autocorrelation))
         };
-        let (by_lag, lag_memory) = slope(&behind, trend)?;
-        let (by_completions, completion_memory) =
-            slope(&deficit(backlog, &backlog.finished), random_walk_trend)?;
-        let (by_good, _) = slope(&deficit(backlog, &backlog.good), random_walk_trend)?;
-        let lag_is_sharper = by_lag.high - by_lag.low < by_completions.high - by_completions.low;
-        let (share, source, autocorrelation) = if lag_is_sharper {
-            (by_lag, Source::Lag, lag_memory)
+        let (by_lag, autocorrelation) = slope(&behind, trend)?;
+        let by_floor = estimate(floor(&behind[start..], backlog.step_s)?);
+        let saturation = Saturation::of(backlog, alpha);
+        let telling = saturation.filter(|s| s.tells(start as f64 * backlog.step_s, window_s));
+        let (by_progress, by_good) = if let Some(s) = telling {
+            (s.share, s.by_good)
         } else {
-            (by_completions, Source::Completions, completion_memory)
+            (
+                slope(&deficit(backlog, &backlog.progress), random_walk_trend)?.0,
+                slope(&deficit(backlog, &good(backlog)), random_walk_trend)?.0,
+            )
         };
+        // What a saturated service does now is what counts, and where it is sharp it is not to be outvoted by earlier, better times.
+        let width = |e: &Estimate| e.high - e.low;
+        let decisive = telling.is_some() && (width(&by_progress) < SHARP || by_progress.low > 0.0);
+        let (share, source) = if decisive {
+            vec![(by_progress, Source::Progress)]
+        } else {
+            vec![
+                (by_lag, Source::Lag),
+                (by_floor, Source::Floor),
+                (by_progress, Source::Progress),
+            ]
+        }
+        .into_iter()
+        .min_by(|a, b| width(&a.0).total_cmp(&width(&b.0)))?;
         Some(Self {
             share,
             source,
             by_lag,
-            by_completions,
+            by_floor,
+            by_progress,
             by_good,
+            saturation,
             warmup_s: start as f64 * backlog.step_s,
             window_s,
             service_s,
@@ -109,6 +147,25 @@ impl DriftEstimate {
             autocorrelation,
         })
     }
+}
+
+/// The line through the smallest values of each part of a series, at the times at which they were taken.
+///
+/// Whatever holds a service up for a while (a burst, a stall, a neighbour), the load that came meanwhile drains where it
+/// can be sustained, and the lag comes down to where it was; where it cannot, the least lag grows with the rest. So
+/// the least lags know nothing of how the service was held up, as long as each part is longer than that.
+fn floor(lag: &[f64], step_s: f64) -> Option<Trend> {
+    let size = lag.len() / PARTS;
+    let lowest = |part: usize| {
+        let from = part * size;
+        let (at, value) = lag[from..from + size]
+            .iter()
+            .enumerate()
+            .min_by(|a, b| a.1.total_cmp(b.1))?;
+        Some(((from + at) as f64 * step_s, *value))
+    };
+    let least: Vec<(f64, f64)> = (0..PARTS).filter_map(lowest).collect();
+    line_through(&least)
 }
 
 /// Combines estimates of one quantity by inverse variance. Where they differ by more than their intervals allow, the
