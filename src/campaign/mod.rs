@@ -214,11 +214,7 @@ impl Campaign<'_> {
             )?
         };
         lease.check()?;
-        let words = (self.settings.search == SearchKind::Adaptive).then(|| {
-            let rulings = capacity.evidence.iter().map(|e| (e.offered, e.verdict.ruling));
-            let failed = words::lowest_failed(&capacity.answer, rulings);
-            words::sentence(&capacity.answer, failed)
-        });
+        let words = self.words(&capacity);
         let answer = PairAnswer {
             pair: pair.clone(),
             true_capacity: self.target.true_capacity(&experiment.classes),
@@ -242,6 +238,13 @@ impl Campaign<'_> {
             reused: answer.capacity.evidence.iter().filter(|e| e.reused).count() as u32,
         });
         Ok(answer)
+    }
+
+    /// The answer of an adaptive search in a sentence.
+    fn words(&self, capacity: &Capacity) -> Option<String> {
+        let rulings = capacity.evidence.iter().map(|e| (e.offered, e.verdict.ruling));
+        let failed = words::lowest_failed(&capacity.answer, rulings);
+        (self.settings.search == SearchKind::Adaptive).then(|| words::sentence(&capacity.answer, failed))
     }
 
     /// Takes the lease of a pair, waiting for it if that was asked for.

@@ -17,7 +17,7 @@ use crate::loadgen::{Api, ResultsJson};
 
 /// Reads chosen values and collects what is wrong with them.
 pub(super) struct Reader<'a> {
-    profile: Profile,
+    pub(super) profile: Profile,
     layers: &'a mut Layers,
     chosen: &'a mut BTreeMap<&'static str, Chosen>,
 }

@@ -2,7 +2,7 @@
 
 use super::build::Reader;
 use super::values::{self, one_of};
-use super::{Confirm, Evaluation, ExperimentType, LoadGenChoice, SearchKind, Settings};
+use super::{Confirm, Evaluation, ExperimentType, LoadGenChoice, Profile, SearchKind, Settings};
 use crate::workload::Arrival;
 
 /// `SEARCH`, whose default gives way to what it cannot go with.
@@ -41,19 +41,24 @@ pub(super) fn evaluation(r: &mut Reader<'_>, search: SearchKind) -> Evaluation {
     }
 }
 
-/// `ARRIVAL`, whose default follows from `SEARCH`: a load that is even lets short trials tell rates apart.
+/// `ARRIVAL`, whose default follows from `SEARCH` and the profile: a load that is even lets short trials tell rates apart.
 pub(super) fn arrival(r: &mut Reader<'_>, search: SearchKind) -> Arrival {
-    if search == SearchKind::Adaptive && !r.is_set("ARRIVAL") {
-        r.settle("ARRIVAL", "stratified", "because SEARCH=adaptive");
+    let parse = |text: &str| text.parse::<Arrival>().map_err(|error| error.to_string());
+    if let Some(set) = r.optional("ARRIVAL", parse) {
+        return set;
     }
-    r.parse("ARRIVAL", |text| {
-        text.parse::<Arrival>().map_err(|error| error.to_string())
-    })
+    let (arrival, why) = match (search, r.profile) {
+        (SearchKind::Adaptive, _) => (Arrival::Stratified, "because SEARCH=adaptive"),
+        (SearchKind::Stages | SearchKind::StagesLegacy, Profile::Demo) => (Arrival::Constant, ""),
+        (SearchKind::Stages | SearchKind::StagesLegacy, Profile::Live) => (Arrival::Poisson, ""),
+    };
+    r.settle("ARRIVAL", &arrival.to_string(), why);
+    arrival
 }
 
 /// `CONFIRM`.
 pub(super) fn confirm(r: &mut Reader<'_>, search: SearchKind) -> Confirm {
-    if search != SearchKind::Adaptive && r.is_set("CONFIRM") {
+    if search != SearchKind::Adaptive && r.text("CONFIRM").eq_ignore_ascii_case("edges") {
         let note = "it has no effect: only SEARCH=adaptive confirms its answers by a trial of their own";
         r.note_on("CONFIRM", vec![note.to_owned()]);
     }
@@ -74,11 +79,6 @@ pub(super) fn check(r: &mut Reader<'_>, s: &Settings) {
         }
         return;
     }
-    let name = if r.is_set("SEARCH") {
-        "SEARCH"
-    } else {
-        "EVALUATION"
-    };
     if s.evaluation == Evaluation::Welch {
         r.refuse(
             "SEARCH",
