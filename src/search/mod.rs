@@ -53,8 +53,10 @@ pub enum Goal {
     Locate {
         /// Half width of the wanted 95 % interval, as a share of the estimate.
         precision: f64,
+        /// Seconds before which it does not end: what passes after a while (a cold start) is not taken for the capacity.
+        at_least_s: f64,
     },
-    /// The rate is sustained for the whole duration: ends early only for overload beyond doubt.
+    /// The rate is sustained for the whole duration: never ends early, because what looks like overload for a while may drain.
     Confirm,
 }
 
