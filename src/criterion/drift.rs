@@ -154,15 +154,16 @@ impl Criterion for Drift {
             let ruling = self.rule(share, margin);
             reasons.push(Self::sentence(ruling, share, margin));
             ruling
-        } else if idle(&backlog) {
-            reasons
-                .push("the service was idle time and again, to the end: it served all that came".to_owned());
-            Ruling::Sustainable
         } else {
             let (ruling, why) = self.without_estimate(measurement);
             reasons.push(why);
             ruling
         };
+        if ruling == Ruling::Unsure && idle(&backlog) {
+            ruling = Ruling::Sustainable;
+            let why = "the service was idle time and again, to the end: it served all that came";
+            reasons.insert(0, why.to_owned());
+        }
         if shares.len() > 1 {
             reasons.push(format!("{} trials at this rate were pooled", shares.len()));
         }

@@ -52,6 +52,9 @@ pub fn upper_tail(t: f64, df: f64) -> f64 {
 pub fn two_sided_critical(alpha: f64, df: f64) -> f64 {
     let (mut low, mut high) = (0.0, 1e6);
     for _ in 0..80 {
+        if high - low <= 1e-12 * high {
+            break;
+        }
         let middle = f64::midpoint(low, high);
         if two_sided(middle, df) > alpha {
             low = middle;

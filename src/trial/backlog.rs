@@ -21,7 +21,8 @@ pub struct Backlog {
     /// Requests that have left the queue: their first token has come, or they have ended without one. Without token times
     /// the same as `finished`.
     pub started: Vec<u32>,
-    /// What was offered: intended requests by their weight; one, where the length is not known.
+    /// What was offered: intended requests by their weight. Where the length is not known, so much that it comes to one
+    /// on average.
     pub work: Vec<f64>,
     /// What was served of it: the finished requests by their weight, and of each request in flight the share of its output tokens
     /// that it has got. A request that failed counts as one at its end, as it does in `finished`, and so does
@@ -52,13 +53,15 @@ impl Backlog {
         };
         let point = |seconds: f64| (seconds.max(0.0) / step_s).ceil() as usize;
         let mean = planned_output.or_else(|| mean_output(records));
+        let unknown = unknown_weight(records, mean);
         let mut ramps = Ramps::new(step_s);
         for record in records {
             let own_weight = weight(record, mean);
             let intended = point(record.intended_ns as f64 / 1e9);
             if intended <= POINTS {
                 series.intended[intended] += 1;
-                series.work[intended] += own_weight.unwrap_or(1.0);
+                let failed = record.outcome.is_finished();
+                series.work[intended] += own_weight.unwrap_or(if failed { 1.0 } else { unknown });
             }
             let first = record.first_token_ns.map(|ns| ns as f64 / 1e9);
             let Some(done) = record.done_ns.filter(|_| record.outcome.is_finished()) else {
@@ -151,6 +154,22 @@ fn weight(record: &RequestRecord, mean: Option<f64>) -> Option<f64> {
     let known = record.outcome.is_ok() && record.output_tokens > 0 && record.first_token_ns.is_some();
     mean.filter(|_| known)
         .map(|m| f64::from(record.output_tokens) / m)
+}
+
+/// What an unfinished request weighs on average. Of the requests that came since the first of them, the long ones are
+/// still under way, so that all together weigh one each.
+fn unknown_weight(records: &[RequestRecord], mean: Option<f64>) -> f64 {
+    let Some(first) = records.iter().position(|r| !r.outcome.is_finished()) else {
+        return 1.0;
+    };
+    let since = &records[first..];
+    let open = since.iter().filter(|r| !r.outcome.is_finished()).count() as f64;
+    let ended: f64 = since
+        .iter()
+        .filter(|r| r.outcome.is_finished())
+        .map(|r| 1.0 - weight(r, mean).unwrap_or(1.0))
+        .sum();
+    1.0 + (ended / open).max(0.0)
 }
 
 /// Mean output of the good requests.

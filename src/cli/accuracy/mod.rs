@@ -261,7 +261,10 @@ fn campaign(
 }
 
 fn took(searched: &[Searched], began: Instant) {
-    let load = searched.iter().map(|s| s.hours).fold(0.0, |sum, hours| sum + hours);
+    let load = searched
+        .iter()
+        .map(|s| s.hours)
+        .fold(0.0, |sum, hours| sum + hours);
     eprintln!(
         "{} searches, {load:.0} hours of load in {:.1} s",
         searched.len(),

@@ -62,8 +62,8 @@ pub struct DriftEstimate {
 }
 
 impl DriftEstimate {
-    /// The drift over what the backlog's series spans; `None` when nothing finished in the first half of it, or when it
-    /// is too short for a trend.
+    /// The drift over what the backlog's series spans; `None` when nothing finished in the first half of it and no
+    /// queue tells, or when it is too short for a trend.
     pub fn of(backlog: &Backlog) -> Option<Self> {
         Self::at_level(backlog, 0.05)
     }
@@ -73,11 +73,13 @@ impl DriftEstimate {
         let alpha = alpha / SOURCES;
         let points = backlog.len();
         let behind = lag(backlog);
-        let first = backlog.finished.iter().position(|&f| f > 0)?;
+        let Some(first) = backlog.finished.iter().position(|&f| f > 0) else {
+            return Self::saturated(backlog, alpha);
+        };
         // Until the first request has finished and another service time has passed, nothing is steady.
         let earliest = first + (behind[first] / backlog.step_s) as usize;
         if earliest > points / 2 {
-            return None;
+            return Self::saturated(backlog, alpha);
         }
         let most = ((points - earliest) as f64 * MOST_WARMUP) as usize;
         let start = earliest + warmup_length(&behind[earliest..], most);
@@ -145,6 +147,29 @@ impl DriftEstimate {
             service_s,
             finished,
             autocorrelation,
+        })
+    }
+}
+
+impl DriftEstimate {
+    /// From the saturated stretch alone, in a trial that is not much longer than a request is in service.
+    fn saturated(backlog: &Backlog, alpha: f64) -> Option<Self> {
+        let last = backlog.len().checked_sub(1)?;
+        let found = Saturation::of(backlog, alpha).filter(|s| s.tells(s.since_s, s.length_s))?;
+        let start = (found.steady_s / backlog.step_s) as usize;
+        Some(Self {
+            share: found.share,
+            source: Source::Progress,
+            by_lag: found.share,
+            by_floor: found.share,
+            by_progress: found.share,
+            by_good: found.by_good,
+            saturation: Some(found),
+            warmup_s: found.steady_s,
+            window_s: found.length_s,
+            service_s: found.residence_s,
+            finished: backlog.finished[last] - backlog.finished[start.min(last)],
+            autocorrelation: 1.0,
         })
     }
 }

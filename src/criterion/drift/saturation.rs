@@ -23,6 +23,9 @@ const UNSETTLED: f64 = 0.1;
 const MOST_OF_IT: f64 = 0.4;
 /// Largest earlier queue, over the one at the end, with which that is out of the ordinary.
 const GROWN: f64 = 0.5;
+/// Times in service that a stretch must last, unless the queue is this long relative to the batch.
+const LASTING: f64 = 3.0;
+const LONG_QUEUE: f64 = 0.5;
 /// Half width below which no interval goes, relative.
 const FLOOR: f64 = 0.001;
 /// The same, in requests.
@@ -51,6 +54,8 @@ pub struct Saturation {
     pub change: f64,
     /// Largest queue before, over that at the end.
     pub before: f64,
+    /// The queue at the end, over the requests that are in service.
+    pub queue: f64,
 }
 
 impl Saturation {
@@ -119,13 +124,16 @@ impl Saturation {
             by_good,
             change,
             before: before / at_end,
+            queue: at_end / running[last].max(1.0),
         })
     }
 
     /// Whether it stands for a window of `window_s` seconds from `start_s` on: it is most of it, or the queue is longer than
-    /// any that drained before.
+    /// any that drained before. And it is no passing clump: it lasts for some times in service, or the queue is as long as
+    /// a part of the batch.
     pub fn tells(&self, start_s: f64, window_s: f64) -> bool {
-        self.since_s - start_s < MOST_OF_IT * window_s || self.before < GROWN
+        let lasting = self.length_s >= LASTING * self.residence_s || self.queue >= LONG_QUEUE;
+        lasting && (self.since_s - start_s < MOST_OF_IT * window_s || self.before < GROWN)
     }
 }
 
@@ -134,7 +142,7 @@ fn mean(values: &[f64]) -> f64 {
 }
 
 /// How long ago, in points, as many had started as have finished by now.
-fn residence(backlog: &Backlog) -> usize {
+pub(super) fn residence(backlog: &Backlog) -> usize {
     let last = backlog.len() - 1;
     let begun = backlog.started.partition_point(|s| *s < backlog.finished[last]);
     last - begun.min(last)

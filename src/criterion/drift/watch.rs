@@ -1,17 +1,16 @@
 //! When a running trial is decided.
 
 use super::estimate::DriftEstimate;
+use super::saturation::residence;
 use super::{COARSE, Drift, idle};
 use crate::criterion::success_rate::SuccessRate;
-use crate::criterion::{Flow, Progress};
+use crate::criterion::{Flow, Progress, Ruling};
 use crate::search::Goal;
 use crate::trial::{Backlog, Estimate};
 
 /// Probability that a trial is ever ended on the wrong side, however often one looks.
 const ERROR: f64 = 0.004;
-/// Elapsed times are told apart by this factor: looks at one decision within it count as one.
-const EPOCH: f64 = 1.5;
-/// Epochs from a second to a day.
+/// Epochs, each half as long again as the one before, from a second to a day: looks within one are nearly the same look.
 const EPOCHS: f64 = 28.0;
 /// By how often the change of the pace between the two halves of a saturated stretch it may still change.
 const CHANGES_ON: f64 = 3.0;
@@ -21,16 +20,26 @@ const FEWEST: u32 = 20;
 /// Whether the trial goes on.
 pub(super) fn flow(rule: &Drift, so_far: &Progress, goal: Goal) -> Flow {
     let backlog = &so_far.backlog;
-    let sustainable = || match goal {
-        Goal::Confirm => false,
-        Goal::Decide => keeps_up(rule, backlog, rule.margin, 8.0),
-        Goal::Locate { .. } => idle(backlog) || keeps_up(rule, backlog, COARSE, 4.0),
+    let estimate = DriftEstimate::at_level(backlog, LOOK).filter(|e| e.finished >= FEWEST);
+    let decided = if let Some(estimate) = &estimate {
+        let success = SuccessRate::of(backlog, estimate.warmup_s + estimate.window_s / 4.0, LOOK);
+        let enough = success.map_or(Ruling::Sustainable, |s| s.rule(rule.success_rate_percent));
+        let overloaded = enough == Ruling::Unsustainable || is_overloaded(rule, estimate);
+        let keeps_up = |bound: f64, service_times: f64| {
+            let long = service_times * residence(backlog) as f64 * backlog.step_s;
+            enough == Ruling::Sustainable && estimate.share.high < bound && estimate.window_s >= long
+        };
+        match goal {
+            Goal::Confirm => overloaded,
+            Goal::Decide => overloaded || keeps_up(rule.margin, 12.0),
+            Goal::Locate { precision } => {
+                (overloaded && precise(backlog, precision)) || keeps_up(COARSE, 8.0)
+            }
+        }
+    } else {
+        false
     };
-    let located = || match goal {
-        Goal::Locate { precision } => precise(backlog, precision),
-        _ => true,
-    };
-    if (is_overloaded(rule, backlog) && located()) || sustainable() {
+    if decided || (goal != Goal::Confirm && idle(backlog)) {
         Flow::Stop
     } else {
         Flow::Continue
@@ -41,23 +50,11 @@ pub(super) fn flow(rule: &Drift, so_far: &Progress, goal: Goal) -> Flow {
 /// 2021, stitch boundaries together in the same way).
 const LOOK: f64 = ERROR / EPOCHS;
 
-/// Whether the load is beyond doubt more than the service can do, or fails too often.
-fn is_overloaded(rule: &Drift, backlog: &Backlog) -> bool {
-    let Some(estimate) = DriftEstimate::at_level(backlog, LOOK) else {
-        return false;
-    };
-    if estimate.finished < FEWEST {
-        return false;
-    }
-    let steady = estimate.warmup_s + estimate.window_s / 4.0;
-    let success = SuccessRate::of(backlog, steady, LOOK);
-    if success.is_some_and(|s| s.percent.high < rule.success_rate_percent) {
-        return true;
-    }
+/// Whether the load is beyond doubt more than the service can do.
+fn is_overloaded(rule: &Drift, estimate: &DriftEstimate) -> bool {
     estimate.saturation.is_some_and(|s| {
         let further = CHANGES_ON * s.change.max(0.0);
-        let long = s.length_s >= 2.0 * s.residence_s;
-        long && s.tells(estimate.warmup_s, estimate.window_s) && s.share.low - further > rule.margin
+        s.tells(estimate.warmup_s, estimate.window_s) && s.share.low - further > rule.margin
     })
 }
 
@@ -65,16 +62,4 @@ fn is_overloaded(rule: &Drift, backlog: &Backlog) -> bool {
 fn precise(backlog: &Backlog, precision: f64) -> bool {
     let sharp = |e: &Estimate| (e.high - e.low) / 2.0 <= precision * (1.0 - e.value);
     DriftEstimate::of(backlog).is_some_and(|e| sharp(&e.by_progress) && sharp(&e.by_good))
-}
-
-/// Whether the drift is beyond doubt below `bound`, over so many service times.
-fn keeps_up(rule: &Drift, backlog: &Backlog, bound: f64, service_times: f64) -> bool {
-    let Some(estimate) = DriftEstimate::at_level(backlog, LOOK) else {
-        return false;
-    };
-    let success = SuccessRate::of(backlog, estimate.warmup_s, LOOK);
-    estimate.finished >= FEWEST
-        && estimate.window_s >= service_times * estimate.service_s
-        && estimate.share.high < bound
-        && success.is_none_or(|s| s.percent.low >= rule.success_rate_percent)
 }

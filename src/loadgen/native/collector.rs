@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use super::failure::TrialFailure;
-use super::progress::ProgressWriter;
+use super::progress::{Came, ProgressWriter};
 use super::shard::{Control, Report};
 use super::signals::{Stop, StopWatch};
 use super::summary::Tallies;
@@ -35,6 +35,8 @@ pub(super) struct Collector {
     pub(super) progress: ProgressWriter,
     pub(super) tallies: Tallies,
     pub(super) intended: Vec<u64>,
+    /// Output tokens planned for each request and all before it.
+    pub(super) output_sums: Vec<u64>,
     pub(super) duration_s: f64,
     pub(super) drain_s: f64,
     pub(super) at_ns: u64,
@@ -83,7 +85,11 @@ impl Collector {
                 Ok(Report::Ready) | Err(RecvTimeoutError::Timeout) => Ok(()),
                 Err(RecvTimeoutError::Disconnected) => break failure.map_or(Ok(()), Err),
             };
-            let step = step.and_then(|()| self.advance(now_s, &mut flushed_s));
+            let came = Came {
+                tokens: control.tokens.load(Ordering::Relaxed),
+                started: control.started.load(Ordering::Relaxed),
+            };
+            let step = step.and_then(|()| self.advance(now_s, came, &mut flushed_s));
             if let Err(error) = step {
                 // For example a full disk: end the trial, and wait for the threads before saying so.
                 failure.get_or_insert(error);
@@ -118,20 +124,22 @@ impl Collector {
             self.writer.write(row)?;
             let outcome = self.tallies.add(row, self.duration_s);
             if let Some(done) = row.done_ns {
-                let record = row.record();
-                self.progress
-                    .finished(done as f64 / 1e9, outcome.is_ok(), record.ttft_ms());
+                self.progress.finished(done as f64 / 1e9, outcome.is_ok(), row);
             }
         }
         Ok(())
     }
 
     /// Writes progress up to now, and makes rows readable every second.
-    fn advance(&mut self, now_s: f64, flushed_s: &mut f64) -> std::io::Result<()> {
-        let intended = &self.intended;
-        let due = |s: f64| intended.partition_point(|&ns| ns as f64 <= s * 1e9) as u32;
+    fn advance(&mut self, now_s: f64, came: Came, flushed_s: &mut f64) -> std::io::Result<()> {
+        let (intended, output) = (&self.intended, &self.output_sums);
+        let due = |s: f64| {
+            let count = intended.partition_point(|&ns| ns as f64 <= s * 1e9);
+            let tokens = count.checked_sub(1).map_or(0, |last| output[last]);
+            (count as u32, tokens)
+        };
         let until = now_s.min(self.duration_s + 1.0);
-        self.progress.advance(until, due)?;
+        self.progress.advance(until, came, due)?;
         if now_s - *flushed_s >= 1.0 {
             *flushed_s = now_s;
             self.writer.flush()?;

@@ -147,7 +147,9 @@ impl Flight {
             }
             if status == 200 {
                 let at = self.arrival(connection);
+                let before = self.tally.counted();
                 self.tally.feed(&self.shard.keys, &piece, at);
+                self.shard.count(self.tally.counted() - before, before == 0);
             }
             // Whoever is awake sends what is due, so that reading does not make sends late.
             self.shard.fire_due(connection.stamps().read_ns.get());

@@ -10,6 +10,7 @@ use hyper::{HeaderMap, Uri};
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::time::TimeValLike;
 
+use super::adapter::planned_output;
 use super::body::BodyForm;
 use super::builder;
 use super::collector::Collector;
@@ -73,6 +74,7 @@ fn conduct(job: &TrialJob, dir: &Path, options: &RunOptions) -> Result<Summary, 
         prepared.learned.notes.clone(),
     );
     let (url, intended) = (prepared.connector.url().to_string(), prepared.intended.clone());
+    let output_sums = prepared.output_sums.clone();
     let started = prepared.start(job)?;
 
     let wall_offset_ns = clock::wall_offset_ns();
@@ -88,9 +90,10 @@ fn conduct(job: &TrialJob, dir: &Path, options: &RunOptions) -> Result<Summary, 
     };
     let collector = Collector {
         writer: RowWriter::create(&dir.join(rows::FILE_NAME), &header)?,
-        progress: ProgressWriter::create(dir, job.spec.duration_s)?,
+        progress: ProgressWriter::create(dir, job.spec.duration_s, planned_output(&job.spec.workload))?,
         tallies: Tallies::default(),
         intended,
+        output_sums,
         duration_s: job.spec.duration_s,
         drain_s: job.limits.drain_s,
         at_ns,
@@ -157,6 +160,8 @@ struct Prepared {
     template: Template,
     plan: Vec<PlannedRequest>,
     intended: Vec<u64>,
+    /// Output tokens planned for each request and all before it.
+    output_sums: Vec<u64>,
     form: BodyForm,
     prompts: PromptFactory,
     learned: Learned,
@@ -214,6 +219,13 @@ impl Prepared {
             connector,
             template,
             intended: plan.iter().map(|p| p.intended_ns).collect(),
+            output_sums: plan
+                .iter()
+                .scan(0, |sum, p| {
+                    *sum += u64::from(p.output_tokens);
+                    Some(*sum)
+                })
+                .collect(),
             form,
             prompts,
             learned,

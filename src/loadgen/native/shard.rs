@@ -7,7 +7,7 @@ use std::future::Future;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -64,6 +64,10 @@ pub(super) struct Control {
     pub(super) stop: AtomicBool,
     /// Give up what is still open.
     pub(super) abort: AtomicBool,
+    /// Tokens that have come so far, of all requests.
+    pub(super) tokens: AtomicU64,
+    /// Requests of which a token has come.
+    pub(super) started: AtomicU64,
 }
 
 /// What a shard tells.
@@ -226,6 +230,18 @@ async fn tick(shard: Rc<Shard>) {
 }
 
 impl Shard {
+    /// Counts tokens that came in one piece; `first` tells that they are the first of their request.
+    pub(super) fn count(&self, tokens: u32, first: bool) {
+        if tokens > 0 {
+            self.control
+                .tokens
+                .fetch_add(u64::from(tokens), Ordering::Relaxed);
+            self.control
+                .started
+                .fetch_add(u64::from(first), Ordering::Relaxed);
+        }
+    }
+
     /// Opens connections before the start, some at a time. What is not open in time goes on opening, and what cannot be
     /// opened is tried again by the request that needs it.
     async fn open_ahead(self: &Rc<Self>, count: usize) {

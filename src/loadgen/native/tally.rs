@@ -39,6 +39,11 @@ impl Tally {
         self.first_ns.map(|_| self.last_ns)
     }
 
+    /// Tokens that have come.
+    pub(super) fn counted(&self) -> u32 {
+        self.counted
+    }
+
     /// Reserves room for the gaps of `tokens` tokens.
     pub(super) fn expect(&mut self, tokens: u32) {
         self.gaps_us.reserve(tokens.saturating_sub(1).min(4096) as usize);

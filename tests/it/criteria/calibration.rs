@@ -8,9 +8,12 @@ use mst::criterion::drift::{Drift, DriftEstimate};
 use mst::criterion::welch::Welch;
 use mst::criterion::{Criterion, Earlier, Flow, Progress, Ruling};
 use mst::search::Goal;
-use mst::trial::Backlog;
+use mst::trial::{Backlog, Measurement, Outcome};
 
-use super::simulated::{Arrivals, B64_L128, B64_UNIFORM, B256_L512, DEMO, DEMO_UNIFORM, SLOW, Server};
+use super::simulated::{
+    Arrivals, B64_L128, B64_UNIFORM, B256_L512, B256_UNIFORM, BOUNDED, COLD, DEMO, DEMO_UNIFORM, HEAT,
+    LONG_STALLS, MEMORY, NEIGHBOUR, SLOW, STALLS, Server,
+};
 
 /// Shares of sustainable, unsure and unsustainable rulings, and of intervals that miss the true drift.
 struct Shares {
@@ -59,46 +62,60 @@ fn rulings(
     }
 }
 
+fn runs(usual: u64) -> u64 {
+    std::env::var("RUNS").map_or(usual, |v| v.parse().unwrap())
+}
+
 #[test]
 #[ignore = "prints the calibration table"]
 fn calibration_table() {
-    let runs = std::env::var("RUNS").map_or(100, |v| v.parse().unwrap());
+    let runs = runs(100);
     let loads = [0.8, 0.9, 0.95, 0.97, 1.0, 1.03, 1.05, 1.1];
-    let cells = [
-        (B64_L128, 1800.0, Arrivals::Poisson, 1),
-        (B64_UNIFORM, 1800.0, Arrivals::Poisson, 1),
-        (B256_L512, 1800.0, Arrivals::Poisson, 1),
-        (B64_L128, 300.0, Arrivals::Poisson, 1),
-        (B64_UNIFORM, 300.0, Arrivals::Poisson, 1),
-        (B256_L512, 300.0, Arrivals::Poisson, 1),
-        (SLOW, 1800.0, Arrivals::Poisson, 1),
-        (DEMO, 10.0, Arrivals::Poisson, 1),
-        (DEMO, 10.0, Arrivals::Poisson, 2),
-        (DEMO, 10.0, Arrivals::Constant, 1),
-        (DEMO_UNIFORM, 10.0, Arrivals::Poisson, 1),
-        (DEMO_UNIFORM, 10.0, Arrivals::Constant, 1),
+    let full = [
+        B64_L128,
+        B64_UNIFORM,
+        B256_L512,
+        B256_UNIFORM,
+        MEMORY,
+        STALLS,
+        LONG_STALLS,
+        NEIGHBOUR,
+        HEAT,
+        COLD,
+        BOUNDED,
+        SLOW,
     ];
+    let mut cells: Vec<_> = full.map(|s| (s, 1800.0, Arrivals::Stratified)).to_vec();
+    cells.extend(full.map(|s| (s, 1800.0, Arrivals::Poisson)));
+    cells.extend([
+        (B64_L128, 300.0, Arrivals::Poisson),
+        (B64_UNIFORM, 300.0, Arrivals::Poisson),
+        (B256_L512, 300.0, Arrivals::Poisson),
+        (DEMO, 10.0, Arrivals::Poisson),
+        (DEMO, 10.0, Arrivals::Constant),
+        (DEMO_UNIFORM, 10.0, Arrivals::Poisson),
+    ]);
     println!(
-        "| server, duration, arrivals, trials pooled | {} |",
+        "| server, duration, arrivals | {} |",
         loads.map(|l| l.to_string()).join(" | ")
     );
-    for (server, duration_s, arrivals, pooled) in cells {
+    for (server, duration_s, arrivals) in cells {
         let per_minute = 60.0 * server.capacity();
         let mut line = format!(
-            "| {} ({per_minute:.0}/min), {duration_s} s, {arrivals:?}, {pooled} |",
+            "| {} ({per_minute:.0}/min), {duration_s} s, {arrivals:?} |",
             server.name
         );
         for load in loads {
-            let s = rulings(&server, arrivals, load, duration_s, runs, pooled);
-            let percent = |v: f64| (100.0 * v).round();
+            let s = rulings(&server, arrivals, load, duration_s, runs, 1);
+            let percent = |v: f64| (1000.0 * v).round() / 10.0;
             write!(
                 line,
-                " {}/{}/{} ({:.1}; {}) |",
+                " {}/{}/{} ({:.2}; {}) |",
                 percent(s.sustainable),
                 percent(s.unsure),
                 percent(s.unsustainable),
                 100.0 * s.half_width,
-                percent(s.missed)
+                (100.0 * s.missed).round()
             )
             .unwrap();
         }
@@ -106,53 +123,130 @@ fn calibration_table() {
     }
 }
 
-/// Looks at a trial as it runs: the share of `duration_s` at which it was ended, if it was.
-fn stopped_at(server: &Server, load: f64, duration_s: f64, seed: u64, looks: u32) -> Option<f64> {
-    let trial = server.trial(Arrivals::Poisson, load, duration_s, seed);
+#[test]
+#[ignore = "prints how well a saturated server tells its capacity"]
+fn calibration_of_hints() {
+    let runs = runs(50);
+    let loads = [1.03, 1.05, 1.1, 1.2, 1.5, 2.0, 4.0];
+    println!(
+        "| server, duration | {} |",
+        loads.map(|l| l.to_string()).join(" | ")
+    );
+    for server in [
+        B64_L128,
+        B64_UNIFORM,
+        B256_L512,
+        B256_UNIFORM,
+        MEMORY,
+        BOUNDED,
+        COLD,
+        STALLS,
+    ] {
+        for duration_s in [60.0, 120.0, 300.0, 600.0] {
+            let mut line = format!("| {}, {duration_s} s |", server.name);
+            for load in loads {
+                let (mut found, mut covered, mut bias, mut half) = (0.0_f64, 0.0, 0.0, 0.0);
+                for seed in 0..runs {
+                    let trial = server.trial(Arrivals::Stratified, load, duration_s, seed);
+                    let verdict = Drift::new(95.0).judge(&trial, &Earlier::default());
+                    let Some(hint) = verdict.capacity_hint else {
+                        continue;
+                    };
+                    let truth = 60.0 * server.capacity();
+                    found += 1.0;
+                    covered += f64::from(u8::from(hint.low <= truth && truth <= hint.high));
+                    bias += hint.value / truth - 1.0;
+                    half += (hint.high - hint.low) / 2.0 / truth;
+                }
+                let percent = |sum: f64| 100.0 * sum / found.max(1.0);
+                let told = 100.0 * found / runs as f64;
+                write!(
+                    line,
+                    " {told:.0}: {:+.1} ± {:.1}, {:.0} |",
+                    percent(bias),
+                    percent(half),
+                    percent(covered)
+                )
+                .unwrap();
+            }
+            println!("{line}");
+        }
+    }
+}
+
+/// Looks at a trial as it runs: when it was ended, if it was.
+fn stopped_s(trial: &Measurement, goal: Goal, looks: u32) -> Option<f64> {
     let criterion = Drift::new(95.0);
+    let duration_s = trial.duration_s;
     (1..=looks)
-        .map(|k| f64::from(k) / f64::from(looks))
-        .find(|share| {
-            let elapsed_s = share * duration_s;
+        .map(|k| f64::from(k) / f64::from(looks) * duration_s)
+        .find(|&elapsed_s| {
             let progress = Progress {
                 elapsed_s,
                 duration_s,
                 backlog: Backlog::at(&trial.records, elapsed_s, trial.planned_output),
                 ttft_p50_ms: None,
             };
-            criterion.watch(&progress, Goal::Decide) == Flow::Stop
+            criterion.watch(&progress, goal) == Flow::Stop
         })
 }
 
+/// What is known of a trial that was ended after `elapsed_s`, with all its requests given up.
+fn cut(mut trial: Measurement, elapsed_s: f64) -> Measurement {
+    let now = (elapsed_s * 1e9) as i64;
+    let begun = trial.records.partition_point(|r| r.intended_ns <= now);
+    trial.records.truncate(begun);
+    for record in &mut trial.records {
+        let Some(done) = record.done_ns.filter(|d| *d > now) else {
+            continue;
+        };
+        let first = record.first_token_ns.filter(|f| *f <= now);
+        let part = first.map_or(0.0, |f| (now - f) as f64 / (done - f) as f64);
+        record.output_tokens = (part * f64::from(record.output_tokens)) as u32;
+        record.first_token_ns = first;
+        record.done_ns = None;
+        record.outcome = Outcome::Unfinished;
+    }
+    (trial.offered_s, trial.observed_s) = (elapsed_s, elapsed_s);
+    trial.stopped_early = true;
+    trial
+}
+
 #[test]
-#[ignore = "prints when overloaded trials are ended"]
+#[ignore = "prints when trials are ended"]
 fn calibration_of_stops() {
-    let runs = std::env::var("RUNS").map_or(20, |v| v.parse().unwrap());
-    let loads = [0.97, 1.0, 1.1, 1.25, 1.5, 2.0];
-    println!(
-        "| server, duration | {} |",
-        loads.map(|l| l.to_string()).join(" | ")
-    );
-    for (server, duration_s) in [
-        (B64_L128, 1800.0),
-        (B64_UNIFORM, 1800.0),
-        (B256_L512, 1800.0),
-        (SLOW, 1800.0),
-        (DEMO, 10.0),
-        (DEMO_UNIFORM, 10.0),
-    ] {
-        let mut line = format!("| {}, {duration_s} s |", server.name);
-        for load in loads {
-            let stop = |seed| stopped_at(&server, load, duration_s, seed, 100);
-            let stops: Vec<f64> = (0..runs).filter_map(stop).collect();
-            let percent = 100.0 * stops.len() as f64 / runs as f64;
-            write!(line, " {percent:.0} %").unwrap();
-            if !stops.is_empty() {
-                write!(line, " at {:.2}", stops.iter().sum::<f64>() / stops.len() as f64).unwrap();
+    let runs = runs(20);
+    let looks = std::env::var("LOOKS").map_or(150, |v| v.parse().unwrap());
+    let loads = [0.03, 0.5, 0.8, 0.9, 0.97, 1.03, 1.1, 1.3, 2.0];
+    println!("| server, goal | {} |", loads.map(|l| l.to_string()).join(" | "));
+    for server in [B64_L128, B64_UNIFORM, B256_L512, B256_UNIFORM, MEMORY] {
+        for goal in [Goal::Locate { precision: 0.01 }, Goal::Decide, Goal::Confirm] {
+            let mut line = format!("| {}, {goal:?} |", server.name);
+            for load in loads {
+                let (mut at, mut wrong, mut differently) = (Vec::new(), 0, 0);
+                for seed in 0..runs {
+                    let trial = server.trial(Arrivals::Stratified, load, 1800.0, seed);
+                    let Some(end_s) = stopped_s(&trial, goal, looks) else {
+                        continue;
+                    };
+                    at.push(end_s);
+                    let verdict = Drift::new(95.0).judge(&cut(trial, end_s), &Earlier::default());
+                    let right = if load < 1.0 {
+                        Ruling::Sustainable
+                    } else {
+                        Ruling::Unsustainable
+                    };
+                    differently += u32::from(verdict.ruling == Ruling::Unsure);
+                    wrong += u32::from(verdict.ruling != right && verdict.ruling != Ruling::Unsure);
+                }
+                at.sort_by(f64::total_cmp);
+                let middle = at
+                    .get(at.len() / 2)
+                    .map_or("-".to_owned(), |s| format!("{s:.0} s"));
+                write!(line, " {} at {middle}, {wrong}/{differently} |", at.len()).unwrap();
             }
-            line += " |";
+            println!("{line}");
         }
-        println!("{line}");
     }
 }
 
@@ -204,41 +298,125 @@ fn drift_is_right_where_it_must_be() {
 }
 
 #[test]
-fn only_clear_overload_ends_a_trial_early() {
-    for seed in 0..10 {
-        assert_eq!(stopped_at(&DEMO, 0.97, 10.0, seed, 50), None);
-        assert_eq!(stopped_at(&B256_L512, 0.97, 600.0, seed, 30), None);
-        let stop = stopped_at(&B64_L128, 1.5, 600.0, seed, 50);
-        assert!(stop.is_some_and(|s| s < 0.7), "{stop:?}");
+fn what_is_beyond_doubt_ends_a_trial_and_nothing_else_does() {
+    let ended = |server: &Server, load: f64, duration_s: f64, seed: u64, goal: Goal| {
+        stopped_s(
+            &server.trial(Arrivals::Stratified, load, duration_s, seed),
+            goal,
+            60,
+        )
+    };
+    for seed in 0..5 {
+        // A confirmation of a rate that is sustained lasts to its end.
+        assert_eq!(ended(&B64_UNIFORM, 0.97, 600.0, seed, Goal::Confirm), None);
+        assert_eq!(ended(&B256_L512, 0.97, 600.0, seed, Goal::Confirm), None);
+        let over = ended(&B64_L128, 1.5, 600.0, seed, Goal::Confirm);
+        assert!(over.is_some_and(|s| s < 60.0), "{over:?}");
+        let precision = 0.01;
+        for load in [0.05, 0.5, 1.2, 3.0] {
+            let end = ended(&B64_UNIFORM, load, 600.0, seed, Goal::Locate { precision });
+            assert!(end.is_some_and(|s| s <= 120.0), "{load}: {end:?}");
+        }
     }
 }
 
 #[test]
 fn an_ended_trial_is_judged_as_it_was_when_it_ended() {
     for seed in 0..10 {
-        let share = stopped_at(&DEMO, 2.0, 10.0, seed, 50).unwrap();
-        let mut trial = DEMO.trial(Arrivals::Poisson, 2.0, 10.0, seed);
-        trial.offered_s *= share;
-        trial
-            .records
-            .retain(|r| r.intended_ns as f64 <= trial.offered_s * 1e9);
-        trial.stopped_early = true;
-        let verdict = Drift::new(95.0).judge(&trial, &Earlier::default());
-        assert_eq!(verdict.ruling, Ruling::Unsustainable, "{:?}", verdict.reasons);
+        for (load, ruling) in [
+            (0.05, Ruling::Sustainable),
+            (0.7, Ruling::Sustainable),
+            (1.1, Ruling::Unsustainable),
+            (2.0, Ruling::Unsustainable),
+        ] {
+            let trial = B64_UNIFORM.trial(Arrivals::Stratified, load, 600.0, seed);
+            for goal in [Goal::Decide, Goal::Locate { precision: 0.01 }] {
+                let end_s = stopped_s(&trial, goal, 60).unwrap();
+                let verdict = Drift::new(95.0).judge(&cut(trial.clone(), end_s), &Earlier::default());
+                assert_eq!(verdict.ruling, ruling, "{load}, {end_s} s: {:?}", verdict.reasons);
+            }
+        }
     }
 }
 
 #[test]
+fn two_hundred_looks_hardly_ever_err() {
+    // Measured: 1 of 1,000 in all (docs/criteria.md); at that rate more than two of 100 come once in 6,000.
+    let mut wrong = 0;
+    for seed in 0..25 {
+        for (load, ruling) in [(0.97, Ruling::Sustainable), (1.05, Ruling::Unsustainable)] {
+            for server in [B64_L128, B64_UNIFORM] {
+                let trial = server.trial(Arrivals::Stratified, load, 300.0, seed);
+                if let Some(end_s) = stopped_s(&trial, Goal::Decide, 200) {
+                    let verdict = Drift::new(95.0).judge(&cut(trial, end_s), &Earlier::default());
+                    wrong += u32::from(verdict.ruling != ruling);
+                }
+            }
+        }
+    }
+    assert!(wrong <= 2, "{wrong} of 100");
+}
+
+#[test]
 fn a_saturated_server_tells_its_capacity() {
-    for seed in 0..10 {
-        let trial = B64_L128.trial(Arrivals::Poisson, 1.2, 300.0, seed);
-        let hint = Drift::new(95.0)
-            .judge(&trial, &Earlier::default())
-            .capacity_hint
-            .unwrap();
-        let truth = 60.0 * B64_L128.capacity();
-        assert!((hint.value / truth - 1.0).abs() < 0.01, "{hint:?} {truth}");
-        assert!(hint.low <= hint.value && hint.value <= hint.high);
+    // The service time is 4 s, 4 s, 28 s and 28 s.
+    for (server, duration_s) in [
+        (B64_L128, 60.0),
+        (B64_UNIFORM, 60.0),
+        (B256_L512, 150.0),
+        (B256_UNIFORM, 150.0),
+        (MEMORY, 300.0),
+    ] {
+        for (seed, load) in [(1, 1.2), (2, 1.5), (3, 2.0)] {
+            let trial = server.trial(Arrivals::Stratified, load, duration_s, seed);
+            let verdict = Drift::new(95.0).judge(&trial, &Earlier::default());
+            let hint = verdict.capacity_hint.unwrap();
+            let truth = 60.0 * server.capacity();
+            let off = hint.value / truth - 1.0;
+            assert!(off.abs() < 0.01, "{} at {load}: {hint:?}, {truth}", server.name);
+            assert!(
+                hint.low <= truth && truth <= hint.high,
+                "{} at {load}: {hint:?}, {truth}",
+                server.name
+            );
+        }
+    }
+}
+
+#[test]
+fn a_service_that_refuses_tells_what_it_does_well() {
+    let below = BOUNDED.trial(Arrivals::Stratified, 0.97, 1800.0, 1);
+    let verdict = Drift::new(95.0).judge(&below, &Earlier::default());
+    assert_eq!(verdict.ruling, Ruling::Sustainable, "{:?}", verdict.reasons);
+    let above = BOUNDED.trial(Arrivals::Stratified, 1.3, 600.0, 1);
+    let verdict = Drift::new(95.0).judge(&above, &Earlier::default());
+    assert_eq!(verdict.ruling, Ruling::Unsustainable, "{:?}", verdict.reasons);
+    let (hint, truth) = (verdict.capacity_hint.unwrap(), 60.0 * BOUNDED.capacity());
+    assert!((hint.value / truth - 1.0).abs() < 0.01, "{hint:?} {truth}");
+}
+
+#[test]
+fn what_comes_and_goes_is_judged_by_what_is_left() {
+    for (server, load, ruling) in [
+        (STALLS, 0.97, Ruling::Sustainable),
+        (STALLS, 1.03, Ruling::Unsustainable),
+        (LONG_STALLS, 0.97, Ruling::Sustainable),
+        (NEIGHBOUR, 0.97, Ruling::Sustainable),
+        (NEIGHBOUR, 1.05, Ruling::Unsustainable),
+        (HEAT, 0.97, Ruling::Sustainable),
+        (HEAT, 1.05, Ruling::Unsustainable),
+        (COLD, 0.97, Ruling::Sustainable),
+        (COLD, 1.05, Ruling::Unsustainable),
+    ] {
+        for seed in 0..3 {
+            let trial = server.trial(Arrivals::Stratified, load, 1800.0, seed);
+            let verdict = Drift::new(95.0).judge(&trial, &Earlier::default());
+            assert_eq!(
+                verdict.ruling, ruling,
+                "{} at {load}: {:?}",
+                server.name, verdict.reasons
+            );
+        }
     }
 }
 

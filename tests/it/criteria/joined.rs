@@ -6,7 +6,7 @@ use mst::criterion::{Criterion, Earlier, Ruling, Throughput};
 use mst::trial::{Measurement, Outcome};
 use mst::units::Rate;
 
-use super::simulated::{Arrivals, B64_L128, DEMO};
+use super::simulated::{Arrivals, B64_L128, DEMO, SLOW};
 
 fn judged(criterion: &dyn Criterion, measurement: &Measurement) -> Ruling {
     criterion.judge(measurement, &Earlier::default()).ruling
@@ -59,11 +59,17 @@ fn a_service_that_finishes_nothing_is_overloaded_once_patience_ends() {
 }
 
 #[test]
-fn too_few_requests_are_never_sustainable() {
+fn too_few_requests_are_unsure_unless_the_service_is_idle() {
+    let trial = SLOW.trial(Arrivals::Constant, 0.9, 120.0, 1);
+    assert!(trial.records.len() < 50);
+    let verdict = Drift::new(95.0).judge(&trial, &Earlier::default());
+    assert_eq!(verdict.ruling, Ruling::Unsure, "{:?}", verdict.reasons);
+    assert_eq!(verdict.margin, None);
+    // Each is served long before the next one comes.
     let trial = DEMO.trial(Arrivals::Constant, 0.01, 10.0, 1);
     assert!(trial.records.len() < 50);
     let verdict = Drift::new(95.0).judge(&trial, &Earlier::default());
-    assert_eq!(verdict.ruling, Ruling::Unsure);
+    assert_eq!(verdict.ruling, Ruling::Sustainable, "{:?}", verdict.reasons);
     assert_eq!(verdict.margin, None);
 }
 
