@@ -11,7 +11,7 @@ use crate::explore::pool;
 use crate::report::Observers;
 use crate::report::accuracy::{RulingLine, Searched, ServerFacts, TrialLine};
 use crate::runner::TrialError;
-use crate::search::{Goal, Probe, Search};
+use crate::search::{Answer, Goal, Probe, Search, Status};
 use crate::trial::{LoadGenSpec, TargetSpec, TrialSpec};
 use crate::units::Rate;
 use crate::workload::{PromptSource, PromptSpec, WorkloadSpec, seeds};
@@ -155,7 +155,8 @@ fn search(
     let (from, to) = plan.start;
     let start = Rate::per_minute(truth.as_per_minute() * from * (to / from).powf(draw));
     let mut search = choice.search(&plan.rules, start);
-    let found = find(server, choice, plan, seed, search.as_mut(), watcher)?;
+    let found = find(server, choice, plan, seed, search.as_mut(), watcher);
+    let found = found.or_else(|error| without_answer(error, search.as_ref()))?;
     let rulings = (0..plan.rulings.min(plan.fractions.len()))
         .map(|turn| {
             let place = number as usize * plan.rulings + turn;
@@ -173,6 +174,26 @@ fn search(
         start: start.as_per_minute(),
         rulings,
         ..searched(known, choice, number, seed, &found)
+    })
+}
+
+/// A search that asked for what cannot be has no answer; only an interrupt ends everything.
+fn without_answer(error: TrialError, search: &dyn Search) -> Result<Capacity, TrialError> {
+    if matches!(error, TrialError::Interrupted) {
+        return Err(error);
+    }
+    Ok(Capacity {
+        answer: Answer {
+            rate: None,
+            low: None,
+            high: None,
+            confirmed_s: None,
+            status: Status::Undecided,
+            reason: error.to_string(),
+            termination_code: String::new(),
+        },
+        evidence: Vec::new(),
+        bracket: search.bracket(),
     })
 }
 

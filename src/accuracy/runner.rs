@@ -7,6 +7,9 @@ use crate::runner::{Judged, Trial, TrialError, TrialRunner, Watch};
 use crate::search::Probe;
 use crate::trial::TrialSpec;
 
+/// Most requests of a trial: a search that asks for more has lost its way.
+const MOST: usize = 5_000_000;
+
 /// Carries trials out against a server in virtual time; nothing is stored.
 pub struct Virtual<'a> {
     server: &'a Server,
@@ -23,6 +26,13 @@ impl TrialRunner for Virtual<'_> {
     fn run(&mut self, spec: &TrialSpec, _probe: &Probe, watch: &mut dyn Watch) -> Result<Trial, TrialError> {
         if watch.is_interrupted() {
             return Err(TrialError::Interrupted);
+        }
+        let count = spec.rate.count_in(spec.duration_s);
+        if count > MOST {
+            let (rate, seconds) = (spec.rate, spec.duration_s);
+            return Err(TrialError::ClientTooSlow(format!(
+                "{count} requests, {rate} for {seconds} s, are more than the {MOST} that a trial here may have"
+            )));
         }
         let load = Load {
             rate: spec.rate,

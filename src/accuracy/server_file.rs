@@ -202,4 +202,109 @@ servers:
             assert!(error.starts_with(told), "{error}");
         }
     }
+
+    const EVERYTHING: &str = "
+servers:
+  - name: everything
+    engine:
+      batch: 8
+      step_ms: 20
+      step_ms_per_sequence: 0.1
+      prefill_ms_per_token: 0.02
+      chunk_tokens: 512
+      kv_tokens: 9000
+      block_tokens: 32
+      prefix_caching: true
+    replicas: 2
+    router: {scheduler: lor}
+    noise: 0.1
+    lengths:
+      input: {distribution: lognormal, mean: 100, std: 80, max: 900}
+      output: {distribution: empirical, values: [10, 200], weights: [3, 1]}
+    prefixes: {count: 10, tokens: 64}
+    stalls: {every_s: 60, for_s: 2}
+    slow_start: {for_s: 30, speed: 0.5}
+    slow_down: {to_speed: 0.9, over_s: 600}
+    neighbour:
+      per_minute: 30
+      on_s: 60
+      off_s: 60
+      lengths: {input: {distribution: fixed, tokens: 64}, output: {distribution: fixed, tokens: 64}}
+    rate_limit: {per_minute: 900, burst: 20}
+    queue_limit: 50
+    jitter_ms: 5
+    success_rate_percent: 90
+    drain_s: 60
+";
+
+    #[test]
+    fn all_keys_go_together() {
+        let servers = read_text(EVERYTHING).unwrap();
+        assert!(!servers[0].is_stationary());
+        assert_eq!(servers[0].success_rate_percent(), 90.0);
+        let load = crate::accuracy::Load {
+            rate: crate::units::Rate::per_minute(600.0),
+            duration_s: 120.0,
+            arrival: crate::workload::Arrival::Stratified,
+            seed: 1,
+        };
+        let seen = servers[0].trial(&load, &mut |_| crate::criterion::Flow::Continue);
+        assert_eq!(seen.records.len(), 1_200);
+        assert!(seen.records.iter().any(|r| r.outcome.is_ok()));
+        assert!(seen.records.iter().all(|r| r.outcome.is_finished()));
+    }
+
+    #[test]
+    fn what_cannot_go_wrong_so_is_named() {
+        for (from, to, told) in [
+            (
+                "for_s: 2",
+                "for_s: 60",
+                "panel.yml:20: server `everything`: stalls: 60 s every 60 s do not do",
+            ),
+            (
+                "speed: 0.5",
+                "speed: 0",
+                "panel.yml:21: server `everything`: slow_start: write for_s",
+            ),
+            (
+                "to_speed: 0.9",
+                "to_speed: -1",
+                "panel.yml:22: server `everything`: slow_down: write over_s",
+            ),
+            (
+                "per_minute: 30",
+                "per_minute: 0",
+                "panel.yml:23: server `everything`: neighbour: write per_minute",
+            ),
+            (
+                "burst: 20",
+                "burst: 0",
+                "panel.yml:28: server `everything`: rate_limit: write per_minute",
+            ),
+            (
+                "queue_limit: 50",
+                "queue_limit: 0",
+                "panel.yml:29: server `everything`: queue_limit: 0 lets nothing in",
+            ),
+            (
+                "jitter_ms: 5",
+                "jitter_ms: -5",
+                "panel.yml:30: server `everything`: jitter_ms: -5 does not do",
+            ),
+            (
+                "count: 10",
+                "count: 0",
+                "panel.yml:19: server `everything`: prefixes: 0 prefixes",
+            ),
+            (
+                "noise: 0.1",
+                "noise: 3",
+                "panel.yml:15: server `everything`: noise: 3 is not a coefficient",
+            ),
+        ] {
+            let error = read_text(&EVERYTHING.replace(from, to)).unwrap_err();
+            assert!(error.starts_with(told), "{error}");
+        }
+    }
 }

@@ -27,7 +27,8 @@ impl LongRun {
 }
 
 /// Sends about `count` requests at a rate, in requests a second, and looks how the backlog grew from the middle to the end.
-pub(super) fn at_rate(server: &Server, rate: f64, count: f64) -> LongRun {
+/// Rounds have requests of their own.
+pub(super) fn at_rate(server: &Server, rate: f64, count: f64, round: u32) -> LongRun {
     let period = server
         .spec
         .neighbour
@@ -39,7 +40,7 @@ pub(super) fn at_rate(server: &Server, rate: f64, count: f64) -> LongRun {
         rate: Rate::per_second(rate),
         duration_s,
         arrival: Arrival::Stratified,
-        seed: seeds::derive(SEED, &["rate", &rate.to_string()]),
+        seed: seeds::derive(SEED, &["rate", &rate.to_string(), &round.to_string()]),
     };
     let mut plan = server.plan(&load, 0.0);
     server.run(&mut plan, load.seed, duration_s, duration_s);

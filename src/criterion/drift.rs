@@ -55,11 +55,13 @@ impl Drift {
         }
     }
 
-    /// What the drift alone says, below `margin` being sustainable.
-    fn rule(&self, share: &Estimate, margin: f64) -> Ruling {
-        if share.high < margin {
+    /// What the drift alone says, below `bound` being sustainable. Where that is coarse, the trial was ended early, and for
+    /// overload only when all of the interval was above the margin.
+    fn rule(&self, share: &Estimate, bound: f64) -> Ruling {
+        let surely = if bound > self.margin { self.margin } else { 0.0 };
+        if share.high < bound {
             Ruling::Sustainable
-        } else if share.low > 0.0 && share.value > self.margin {
+        } else if share.low > surely && share.value > self.margin {
             Ruling::Unsustainable
         } else {
             Ruling::Unsure
@@ -143,7 +145,7 @@ impl Criterion for Drift {
                 .map(|e| e.share),
         );
         let share = own.and_then(|_| pool(&shares));
-        let margin = if measurement.stopped_early {
+        let bound = if measurement.stopped_early {
             COARSE
         } else {
             self.margin
@@ -151,8 +153,13 @@ impl Criterion for Drift {
 
         let mut reasons = Vec::new();
         let mut ruling = if let Some(share) = &share {
-            let ruling = self.rule(share, margin);
-            reasons.push(Self::sentence(ruling, share, margin));
+            let ruling = self.rule(share, bound);
+            let said = if ruling == Ruling::Unsustainable {
+                self.margin
+            } else {
+                bound
+            };
+            reasons.push(Self::sentence(ruling, share, said));
             ruling
         } else {
             let (ruling, why) = self.without_estimate(measurement);
@@ -199,7 +206,7 @@ impl Criterion for Drift {
             criterion: self.name().to_owned(),
             ruling,
             margin: share,
-            bound: Some(margin),
+            bound: Some(bound),
             capacity_hint,
             reasons,
             statistics: json!({

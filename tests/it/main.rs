@@ -5,6 +5,7 @@
     reason = "a test fails by panicking, and exact values are meant"
 )]
 
+mod accuracy;
 mod architecture;
 mod archive;
 mod cluster_sim;

@@ -5,7 +5,12 @@ use crate::accuracy::truth_run::LongRun;
 /// What a long run at a share of the capacity shows.
 fn at_share(server: &Server, truth: &Truth, share: f64) -> LongRun {
     let settled = server.settled(1_800.0);
-    at_rate(&settled, share * truth.capacity.as_per_second(), enough(&settled))
+    at_rate(
+        &settled,
+        share * truth.capacity.as_per_second(),
+        enough(&settled),
+        9,
+    )
 }
 
 /// Servers with a formula, one of each kind.
@@ -110,6 +115,26 @@ lengths: {{input: {{distribution: uniform, min: 100, max: 300}}, output: {{distr
     assert!((0.99..1.005).contains(&ratio), "{chunked:?}");
 }
 
+/// Memory runs out at once for many: beyond its capacity the server computes much of it twice, and serves less than it
+/// could.
+#[test]
+fn a_server_that_does_less_when_it_has_too_much_is_bisected() {
+    let falls = server(
+        "
+name: falls
+engine: {batch: 128, step_ms: 20, step_ms_per_sequence: 0.1, prefill_ms_per_token: 0.1, kv_tokens: 30000}
+lengths: {input: {distribution: fixed, tokens: 256}, output: {distribution: uniform, min: 1, max: 511}}
+",
+    );
+    let truth = true_capacity(&falls, 1_800.0);
+    assert!(truth.method.starts_with("bisected 3 times"), "{truth:?}");
+    assert!(truth.relative_error < 0.015, "{truth:?}");
+    let saturated = saturated(&falls, 40_000.0).0 / truth.capacity.as_per_second();
+    assert!(saturated < 0.985, "{saturated}");
+    assert!(at_share(&falls, &truth, 0.97).keeps_up(0.95));
+    assert!(!at_share(&falls, &truth, 1.03).keeps_up(0.95));
+}
+
 #[test]
 fn refusals_count_up_to_what_is_allowed() {
     let capacity = |more: &str| {
@@ -159,4 +184,54 @@ fn what_passes_does_not_count() {
     };
     assert_eq!(neighbour(600.0).round(), (plain - 100.0).round());
     assert_eq!(neighbour(3_600.0).round(), (plain - 200.0).round());
+}
+
+/// The capacities of a panel, and what they cost: `MST_PANEL=FILE cargo test --release --lib panel_truths -- --ignored
+/// --nocapture`; without `MST_PANEL` those in `examples/accuracy`.
+#[test]
+#[ignore = "a measurement"]
+fn panel_truths() {
+    let files = std::env::var("MST_PANEL").map_or_else(
+        |_| {
+            let folder = std::fs::read_dir("examples/accuracy").unwrap();
+            folder.map(|entry| entry.unwrap().path()).collect()
+        },
+        |file| vec![std::path::PathBuf::from(file)],
+    );
+    for file in files {
+        for server in crate::accuracy::read(&file).unwrap() {
+            let cells: Vec<Server> = if server.pairs().is_empty() {
+                vec![server]
+            } else {
+                server.pairs().iter().map(|pair| server.at(*pair)).collect()
+            };
+            for server in cells {
+                let start = std::time::Instant::now();
+                let truth = true_capacity(&server, 1_800.0);
+                println!(
+                    "{}: {:.2} a minute +- {:.2} %, {} ({:.2} s)",
+                    server.name(),
+                    truth.capacity.as_per_minute(),
+                    100.0 * truth.relative_error,
+                    truth.method,
+                    start.elapsed().as_secs_f64()
+                );
+                for share in [0.95, 0.97, 0.985, 1.0, 1.015, 1.03, 1.05] {
+                    let long = at_share(&server, &truth, share);
+                    let trial = crate::accuracy::Load {
+                        rate: Rate::per_minute(share * truth.capacity.as_per_minute()),
+                        duration_s: 1_800.0,
+                        arrival: crate::workload::Arrival::Stratified,
+                        seed: 11,
+                    };
+                    let seen = server.trial(&trial, &mut |_| crate::criterion::Flow::Continue);
+                    let open = seen.backlog().open();
+                    println!(
+                        "   {share}: growth {:+.4}, success {:.4}; in half an hour {:.0}, {:.0}, {:.0} open",
+                        long.growth, long.success, open[200], open[400], open[600]
+                    );
+                }
+            }
+        }
+    }
 }

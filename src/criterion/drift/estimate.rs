@@ -155,6 +155,9 @@ impl DriftEstimate {
     /// From the saturated stretch alone, in a trial that is not much longer than a request is in service.
     fn saturated(backlog: &Backlog, alpha: f64) -> Option<Self> {
         let last = backlog.len().checked_sub(1)?;
+        if backlog.progress[last] <= 0.0 {
+            return None;
+        }
         let found = Saturation::of(backlog, alpha).filter(|s| s.tells(s.since_s, s.length_s))?;
         let start = (found.steady_s / backlog.step_s) as usize;
         Some(Self {

@@ -128,6 +128,6 @@ pub fn campaign_table(lines: &[CampaignLine]) -> String {
     for column in table.column_iter_mut().skip(4) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    let rows: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    let rows: Vec<String> = table.lines().map(|line| line.trim().to_owned()).collect();
     format!("{}\n", rows.join("\n"))
 }
