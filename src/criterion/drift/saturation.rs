@@ -94,7 +94,11 @@ impl Saturation {
         // What the composition of the batch still changes, changes the pace by less.
         let (early, late) = (mean(&running[steady..middle]), mean(&running[middle..]));
         // Where hardly more than one runs at a time there is no batch, and its count is a matter of the moment.
-        let grown = if late > ALONE { late / early.max(1.0) - 1.0 } else { 0.0 };
+        let grown = if late > ALONE {
+            late / early.max(1.0) - 1.0
+        } else {
+            0.0
+        };
         let missing = 1.0 - (steady - filled) as f64 / skipped.max(1) as f64;
         let settling = ELASTICITY * grown.abs() + if skipped > 0 { UNSETTLED * missing } else { 0.0 };
         let served = backlog.progress[last] - backlog.progress[steady];
