@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::support::mst;
 
-/// Two quick servers of the plainest kind, of 400 and 800 requests a minute, and one that refuses.
+/// Two quick servers of the plainest kind, of 400 and 800 requests a minute.
 const SMALL: &str = "
 servers:
   - name: plain
@@ -35,11 +35,10 @@ fn file(folder: &Path, text: &str) -> PathBuf {
 /// The JSON of a bench over `text`.
 fn bench(text: &str, arguments: &[&str]) -> Value {
     let folder = tempfile::tempdir().unwrap();
+    file(folder.path(), text);
     let output = mst()
-        .arg("accuracy")
-        .arg("--servers")
-        .arg(file(folder.path(), text))
-        .args(["--format", "json"])
+        .current_dir(folder.path())
+        .args(["accuracy", "--servers", "servers.yml", "--format", "json"])
         .args(arguments)
         .output()
         .unwrap();
