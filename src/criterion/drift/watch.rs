@@ -3,9 +3,9 @@
 use super::estimate::DriftEstimate;
 use super::saturation::residence;
 use super::{COARSE, Drift, idle};
+use crate::criterion::Goal;
 use crate::criterion::success_rate::SuccessRate;
 use crate::criterion::{Flow, Progress, Ruling};
-use crate::search::Goal;
 use crate::trial::{Backlog, Estimate};
 
 /// Probability that a trial is ever ended on the wrong side, however often one looks.

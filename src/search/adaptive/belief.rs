@@ -46,7 +46,7 @@ pub(super) struct Belief {
 impl Belief {
     /// The posterior of the evidence; `None` where nothing bounds the capacity on both sides.
     ///
-    /// With `x` the logarithm of the capacity on a grid, the posterior is the product of the prior and one likelihood a trial:
+    /// With `x` the logarithm of the capacity on a grid, the prior and one likelihood a trial are multiplied:
     /// a saturated trial says `x = ln hint`, any other that the share not served was `max(0, 1 - e^x / offered)`; both with Student's
     /// `t` tails.
     pub(super) fn of(prior: Option<&Prior>, evidence: &[Evidence]) -> Option<Self> {
