@@ -51,6 +51,10 @@ impl Belief {
     /// `t` tails.
     pub(super) fn of(prior: Option<&Prior>, evidence: &[Evidence]) -> Option<Self> {
         let hints: Vec<Hint> = evidence.iter().filter_map(|e| Hint::of(e, evidence)).collect();
+        let unsaturated: Vec<Unsaturated> = evidence
+            .iter()
+            .filter_map(|e| Unsaturated::of(e, evidence))
+            .collect();
         let believed = prior.map(|p| p.capacity.as_per_minute());
         let centres = || hints.iter().map(|h| h.at.exp()).chain(believed);
         let least = centres().fold(f64::INFINITY, f64::min);
@@ -65,7 +69,7 @@ impl Belief {
         for (i, weight) in log_weights.iter_mut().enumerate() {
             let x = from + SPACING * i as f64;
             *weight = hints.iter().map(|h| h.log_likelihood(x)).sum::<f64>()
-                + evidence.iter().map(|e| unsaturated(e, x)).sum::<f64>()
+                + unsaturated.iter().map(|u| u.log_likelihood(x)).sum::<f64>()
                 + prior.map_or(0.0, |p| expected(p, x));
         }
         let peak = log_weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -157,18 +161,36 @@ impl Hint {
     }
 }
 
-/// Log likelihood of a trial that was not saturated, or not surely.
-fn unsaturated(trial: &Evidence, x: f64) -> f64 {
-    if trial.hint.is_some() {
-        return 0.0;
+/// What a trial says that was not saturated, or not surely.
+#[derive(Clone, Copy, Debug)]
+struct Unsaturated {
+    offered: f64,
+    /// Share of the load that was not served. Spare capacity shows as none, so less than none says no more than none.
+    drift: f64,
+    sd: f64,
+}
+
+impl Unsaturated {
+    fn of(trial: &Evidence, all: &[Evidence]) -> Option<Self> {
+        let drift = trial.drift.filter(|_| trial.hint.is_none())?;
+        let mut sd = ((drift.high - drift.low) / (2.0 * HALF)).hypot(BETWEEN);
+        // Here, too, a longer look outranks a short one.
+        for longer in all.iter().filter(|e| e.full && e.load_s > 2.0 * trial.load_s) {
+            if let Some(hint) = longer.hint.filter(|h| h.high < trial.offered) {
+                sd = sd.max((trial.offered / hint.value).ln());
+            }
+        }
+        Some(Self {
+            offered: trial.offered,
+            drift: drift.value.max(0.0),
+            sd,
+        })
     }
-    let Some(drift) = trial.drift else {
-        return 0.0;
-    };
-    let sd = ((drift.high - drift.low) / (2.0 * HALF)).hypot(BETWEEN);
-    let expected = (1.0 - x.exp() / trial.offered).max(0.0);
-    // Spare capacity shows as no drift at all, so less than none says no more than none.
-    student((drift.value.max(0.0) - expected) / sd)
+
+    fn log_likelihood(&self, x: f64) -> f64 {
+        let expected = (1.0 - x.exp() / self.offered).max(0.0);
+        student((self.drift - expected) / self.sd)
+    }
 }
 
 fn expected(prior: &Prior, x: f64) -> f64 {

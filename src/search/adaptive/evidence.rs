@@ -110,9 +110,12 @@ pub(super) fn too_short_s(all: &[Evidence]) -> f64 {
     refuted.map(|e| e.load_s).fold(0.0, f64::max)
 }
 
-/// Whether a trial looked overloaded and one of twice the length held more than it is said to be able to: a cold start, for
-/// example.
+/// Whether a trial looked overloaded at a rate that one of twice the length held: a cold start, for example.
 fn is_refuted(trial: &Evidence, all: &[Evidence]) -> bool {
     let longer = |e: &&Evidence| e.held() && e.load_s >= 2.0 * trial.load_s;
-    trial.failed() && all.iter().filter(longer).any(|e| e.held_more_than(trial))
+    trial.failed()
+        && all
+            .iter()
+            .filter(longer)
+            .any(|e| e.offered >= 0.995 * trial.offered)
 }

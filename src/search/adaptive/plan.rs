@@ -22,6 +22,8 @@ const SHARP: f64 = 0.015;
 const PATIENCE: f64 = 2.0 / 15.0;
 /// Half width of a belief that is worth a glance only.
 const ROUGH: f64 = 0.04;
+/// Width of a hint, as a share, that says too little.
+const DULL: f64 = 0.08;
 /// By how much longer than a trial that was too short the next ones are.
 const LONGER: f64 = 2.0;
 /// Full-length trials on both sides of the capacity that are so close are enough.
@@ -246,9 +248,15 @@ impl<'a> Standing<'a> {
         } else {
             self.patience_s()
         };
-        // A rate that was probed for long and told too little is not probed for as long again.
-        let before = self.evidence.iter().filter(|e| e.asked == rate).count() as i32;
-        let longest_s = self.middle_s().max(1.25 * at_least_s) * 2f64.powi(before);
+        // What told too little in that time is looked at for longer.
+        let dull = |e: &&Evidence| e.hint.is_some_and(|h| h.high - h.low > DULL * h.value) || e.asked == rate;
+        let before = self
+            .evidence
+            .iter()
+            .filter(|e| e.load_s >= 0.9 * self.middle_s() && !e.full)
+            .filter(dull);
+        let told_too_little_s = before.map(|e| 2.0 * e.load_s).fold(0.0, f64::max);
+        let longest_s = self.middle_s().max(1.25 * at_least_s).max(told_too_little_s);
         Plan::Locate {
             rate,
             duration_s: longest_s.min(self.config.duration_s),
@@ -261,18 +269,22 @@ impl<'a> Standing<'a> {
     fn near(&self, belief: &Belief) -> Plan {
         let patient = 0.9 * self.patience_s().min(self.config.duration_s);
         let looked = |e: &&Evidence| e.hint.is_some() && e.load_s >= patient;
-        let sharp = belief.half_width() <= self.sharp() && self.evidence.iter().any(|e| looked(&e));
+        let failed = || self.evidence.iter().filter(|e| e.failed());
+        let beside = failed().any(|e| e.offered <= belief.median * ABOVE * ABOVE.powi(2));
+        let sharp = belief.half_width() <= self.sharp() && failed().any(|e| looked(&e)) && beside;
         let spent: f64 = self.evidence.iter().map(|e| e.load_s).sum();
         if spent > MOST * self.config.duration_s {
             return Plan::Done("the evidence does not agree, and more of it is not worth its time");
         }
         if !sharp && !self.is_exhausted() {
-            // Where overload costs throughput, its hints are lower bounds, and the capacity lies between them and what failed.
-            let above = if belief.collapses {
-                belief.median
-            } else {
-                belief.high * ABOVE
-            };
+            if !belief.collapses {
+                return self.locate(belief.high * ABOVE);
+            }
+            // Where overload costs throughput, its hints are lower bounds, and the capacity lies between them and what failed,
+            // if that was looked at for long enough.
+            let lowest = failed().min_by(|a, b| a.offered.total_cmp(&b.offered));
+            let glance = lowest.filter(|e| e.load_s < patient && !e.full);
+            let above = glance.map_or(belief.median, |e| 1.01 * e.offered);
             return self.locate(above);
         }
         if !self.config.confirm {
