@@ -10,14 +10,18 @@ use crate::trial::{Backlog, Estimate, Measurement};
 
 /// Batches of the interval.
 const BATCHES: usize = 20;
-/// Fewest finished requests for which it is told; below that the share alone decides.
+/// Fewest finished requests for which it is told.
 const FEWEST: u32 = 50;
+/// Fewest for which it decides when a trial is over; below that the share alone does.
+const ENOUGH: u32 = 500;
 
 /// The share of requests that succeed, with an interval that respects bursts of errors.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct SuccessRate {
     /// Of the requests that ended after the warm-up, in percent.
     pub percent: Estimate,
+    /// How many these are.
+    pub requests: u32,
 }
 
 impl SuccessRate {
@@ -49,6 +53,7 @@ impl SuccessRate {
                 low: (100.0 * (share - half)).max(0.0),
                 high: (100.0 * (share + half)).min(100.0),
             },
+            requests: ended,
         })
     }
 
@@ -97,6 +102,7 @@ pub(super) fn ruling_of(
     rate: Option<&SuccessRate>,
     threshold_percent: f64,
 ) -> Option<(Ruling, String)> {
+    let rate = rate.filter(|r| r.requests >= ENOUGH);
     match rate.map(|r| r.rule(threshold_percent)) {
         Some(Ruling::Sustainable) => None,
         Some(Ruling::Unsure) => {

@@ -7,7 +7,7 @@ const POINTS: usize = 600;
 
 /// Cumulative counts at equally spaced times over the offered window.
 ///
-/// `work` and `progress` count in requests of mean length: a request own_weight its output tokens over the planned mean.
+/// `work` and `progress` count in requests of mean length: a request weighs its output tokens over the planned mean.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Backlog {
     /// Seconds between two points; point `k` is at `k * step_s`.
@@ -56,12 +56,12 @@ impl Backlog {
         let unknown = unknown_weight(records, mean);
         let mut ramps = Ramps::new(step_s);
         for record in records {
-            let own_weight = weight(record, mean);
+            let weighs = weight(record, mean);
             let intended = point(record.intended_ns as f64 / 1e9);
             if intended <= POINTS {
                 series.intended[intended] += 1;
                 let failed = record.outcome.is_finished();
-                series.work[intended] += own_weight.unwrap_or(if failed { 1.0 } else { unknown });
+                series.work[intended] += weighs.unwrap_or(if failed { 1.0 } else { unknown });
             }
             let first = record.first_token_ns.map(|ns| ns as f64 / 1e9);
             let Some(done) = record.done_ns.filter(|_| record.outcome.is_finished()) else {
@@ -81,7 +81,7 @@ impl Backlog {
                 series.finished[point(done_s)] += 1;
                 series.good[point(done_s)] += u32::from(record.outcome.is_ok());
             }
-            match (first, own_weight) {
+            match (first, weighs) {
                 (Some(first), Some(weight)) => ramps.add(first, done_s, weight),
                 _ => ramps.add(done_s, done_s, 1.0),
             }
@@ -149,7 +149,7 @@ impl Backlog {
     }
 }
 
-/// What a good request own_weight: its output tokens over the mean. `None` where that is not known.
+/// What a good request weighs: its output tokens over the mean. `None` where that is not known.
 fn weight(record: &RequestRecord, mean: Option<f64>) -> Option<f64> {
     let known = record.outcome.is_ok() && record.output_tokens > 0 && record.first_token_ns.is_some();
     mean.filter(|_| known)

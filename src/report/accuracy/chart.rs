@@ -149,7 +149,7 @@ fn paint<'a>(
         .label_style(font(13))
         .draw()
         .map_err(|e| e.to_string())?;
-    let plain = TextStyle::from(font(13));
+    let plain = font(13);
     let name_style = plain.pos(Pos::new(HPos::Right, VPos::Center));
     let mut earlier = "";
     for (row, one) in boxes.iter().enumerate() {
@@ -194,7 +194,7 @@ fn paint<'a>(
             .draw(&Text::new(
                 name.clone(),
                 (left + 24, y),
-                TextStyle::from(font(13)),
+                font(13),
             ))
             .map_err(|e| e.to_string())?;
     }

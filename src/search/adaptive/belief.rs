@@ -51,10 +51,7 @@ impl Belief {
     /// `t` tails.
     pub(super) fn of(prior: Option<&Prior>, evidence: &[Evidence]) -> Option<Self> {
         let hints: Vec<Hint> = evidence.iter().filter_map(|e| Hint::of(e, evidence)).collect();
-        let unsaturated: Vec<Unsaturated> = evidence
-            .iter()
-            .filter_map(|e| Unsaturated::of(e, evidence))
-            .collect();
+        let unsaturated: Vec<Unsaturated> = evidence.iter().filter_map(Unsaturated::of).collect();
         let believed = prior.map(|p| p.capacity.as_per_minute());
         let centres = || hints.iter().map(|h| h.at.exp()).chain(believed);
         let least = centres().fold(f64::INFINITY, f64::min);
@@ -136,7 +133,7 @@ impl Hint {
         }
         // A trial that held more, for about as long: overload costs this service throughput, so what it did is a lower bound, and
         // what was offered an upper one.
-        let as_long = |e: &&Evidence| 4.0 * e.load_s >= trial.load_s;
+        let as_long = |e: &&Evidence| 8.0 * e.load_s >= trial.load_s;
         if all.iter().filter(as_long).any(|e| e.held_more_than(trial)) {
             own.most = trial.offered.ln();
         }
@@ -171,15 +168,9 @@ struct Unsaturated {
 }
 
 impl Unsaturated {
-    fn of(trial: &Evidence, all: &[Evidence]) -> Option<Self> {
+    fn of(trial: &Evidence) -> Option<Self> {
         let drift = trial.drift.filter(|_| trial.hint.is_none())?;
-        let mut sd = ((drift.high - drift.low) / (2.0 * HALF)).hypot(BETWEEN);
-        // Here, too, a longer look outranks a short one.
-        for longer in all.iter().filter(|e| e.full && e.load_s > 2.0 * trial.load_s) {
-            if let Some(hint) = longer.hint.filter(|h| h.high < trial.offered) {
-                sd = sd.max((trial.offered / hint.value).ln());
-            }
-        }
+        let sd = ((drift.high - drift.low) / (2.0 * HALF)).hypot(BETWEEN);
         Some(Self {
             offered: trial.offered,
             drift: drift.value.max(0.0),

@@ -110,12 +110,14 @@ pub(super) fn too_short_s(all: &[Evidence]) -> f64 {
     refuted.map(|e| e.load_s).fold(0.0, f64::max)
 }
 
-/// Whether a trial looked overloaded at a rate that one of twice the length held: a cold start, for example.
+/// Whether longer trials say otherwise: one of twice the length held the rate at which this one looked overloaded (a cold
+/// start, for example), or two full-length ones could do less than this one held (somebody else's load that comes and goes).
 fn is_refuted(trial: &Evidence, all: &[Evidence]) -> bool {
-    let longer = |e: &&Evidence| e.held() && e.load_s >= 2.0 * trial.load_s;
-    trial.failed()
-        && all
-            .iter()
-            .filter(longer)
-            .any(|e| e.offered >= 0.995 * trial.offered)
+    let longer = || all.iter().filter(|e| e.load_s >= 2.0 * trial.load_s);
+    if trial.held() {
+        let did_less = |e: &&Evidence| e.full && e.hint.is_some() && trial.held_more_than(e);
+        return longer().filter(did_less).count() >= 2;
+    }
+    let held_it = |e: &Evidence| e.held() && e.offered >= 0.995 * trial.offered;
+    trial.failed() && longer().any(held_it)
 }

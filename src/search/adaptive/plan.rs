@@ -241,13 +241,17 @@ impl<'a> Standing<'a> {
 
     /// A look at the saturated service: a glance while it is known by some percent only, then one that takes its time.
     fn locate(&self, rate: f64) -> Plan {
-        let rate = Rate::per_minute(rate).rounded();
         let rough = self.belief.is_none_or(|b| b.half_width() > ROUGH);
         let at_least_s = if rough {
             LONGER * self.too_short_s
         } else {
             self.patience_s()
         };
+        self.locate_for(rate, at_least_s)
+    }
+
+    fn locate_for(&self, rate: f64, at_least_s: f64) -> Plan {
+        let rate = Rate::per_minute(rate).rounded();
         // What told too little in that time is looked at for longer.
         let dull = |e: &&Evidence| e.hint.is_some_and(|h| h.high - h.low > DULL * h.value) || e.asked == rate;
         let before = self
@@ -284,8 +288,10 @@ impl<'a> Standing<'a> {
             // if that was looked at for long enough.
             let lowest = failed().min_by(|a, b| a.offered.total_cmp(&b.offered));
             let glance = lowest.filter(|e| e.load_s < patient && !e.full);
-            let above = glance.map_or(belief.median, |e| 1.01 * e.offered);
-            return self.locate(above);
+            return match glance {
+                Some(failed) => self.locate_for(1.01 * failed.offered, self.patience_s()),
+                None => self.locate_for(belief.median, self.patience_s()),
+            };
         }
         if !self.config.confirm {
             return Plan::Done("the interval is narrow enough; the answer was not confirmed at full length");
