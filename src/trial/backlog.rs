@@ -7,7 +7,7 @@ const POINTS: usize = 600;
 
 /// Cumulative counts at equally spaced times over the offered window.
 ///
-/// `work` and `progress` count in requests of mean length: a request own_weight its output tokens over the planned mean.
+/// `work` and `progress` count in requests of mean length: a request weighs its output tokens over the planned mean.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Backlog {
     /// Seconds between two points; point `k` is at `k * step_s`.
@@ -149,7 +149,7 @@ impl Backlog {
     }
 }
 
-/// What a good request own_weight: its output tokens over the mean. `None` where that is not known.
+/// What a good request weighs: its output tokens over the mean. `None` where that is not known.
 fn weight(record: &RequestRecord, mean: Option<f64>) -> Option<f64> {
     let known = record.outcome.is_ok() && record.output_tokens > 0 && record.first_token_ns.is_some();
     mean.filter(|_| known)

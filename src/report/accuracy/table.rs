@@ -17,7 +17,7 @@ pub fn table(summary: &Summary) -> String {
         return capacities(summary);
     };
     let differs = |pick: fn(&Line) -> String| lines.iter().any(|line| pick(line) != pick(first));
-    let told: Vec<(&str, fn(&Line) -> String)> = vec![
+    let told: [(&str, Told); 4] = [
         ("search", |l| l.combination.search.clone()),
         ("judged by", |l| l.combination.evaluation.clone()),
         ("arrivals", |l| l.combination.arrival.clone()),
@@ -130,6 +130,9 @@ fn width(value: f64) -> String {
     }
 }
 
+/// What is told of a line.
+type Told = fn(&Line) -> String;
+/// A column: its name, and what stands in it.
 type Column = (&'static str, fn(Option<&ServerFacts>, &Line) -> String);
 
 /// How far off the answers are.
