@@ -304,7 +304,7 @@ fn rule(server: &Server, choice: &Choice, plan: &Plan, seed: u64, truth: Rate, f
         arrival: choice.arrival,
         seed: seeds::derive(seed, &["ruling", &fraction.to_string()]),
     };
-    let measurement = server.trial(&load, &mut |progress| criterion.watch(progress, Goal::Decide));
+    let measurement = server.trial(&load, &mut |progress| criterion.watch(progress, Goal::Confirm));
     let verdict = criterion.judge(&measurement, &Earlier::default());
     RulingLine {
         fraction,

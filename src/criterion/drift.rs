@@ -16,9 +16,9 @@ pub use saturation::Saturation;
 
 use serde_json::json;
 
+use super::Goal;
 use super::success_rate::SuccessRate;
 use super::{Criterion, Earlier, Flow, Progress, Ruling, Verdict, success_rate};
-use crate::search::Goal;
 use crate::trial::{Backlog, Estimate, Measurement};
 
 /// The default criterion.

@@ -7,7 +7,6 @@ pub mod welch;
 
 use serde::{Deserialize, Serialize};
 
-use crate::search::Goal;
 use crate::trial::{Backlog, Estimate, Measurement};
 use crate::units::Rate;
 
@@ -72,6 +71,25 @@ pub struct Progress {
     pub backlog: Backlog,
     /// Recent median time to the first token, milliseconds.
     pub ttft_p50_ms: Option<f64>,
+}
+
+/// What a trial is for, and so when it may end early.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Goal {
+    /// Which side of the capacity the rate is on: ends as soon as that is beyond doubt.
+    #[default]
+    Decide,
+    /// What the service finishes when it is saturated: ends when that is known to `precision`, or when the rate is beyond
+    /// doubt sustainable.
+    Locate {
+        /// Half width of the wanted 95 % interval, as a share of the estimate.
+        precision: f64,
+        /// Seconds before which it does not end: what passes after a while (a cold start) is not taken for the capacity.
+        at_least_s: f64,
+    },
+    /// The rate is sustained for the whole duration: never ends early, because what looks like overload for a while may drain.
+    Confirm,
 }
 
 /// Whether a running trial goes on.

@@ -19,6 +19,7 @@ pub use stop::StopRule;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::criterion::Goal;
 use crate::criterion::Verdict;
 use crate::units::Rate;
 
@@ -39,23 +40,6 @@ pub struct Probe {
     /// Longest duration in seconds; `None` is the DURATION of the settings.
     #[serde(default)]
     pub duration_s: Option<f64>,
-}
-
-/// What a trial is for, and so when it may end early.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Goal {
-    /// Which side of the capacity the rate is on: ends as soon as that is beyond doubt.
-    #[default]
-    Decide,
-    /// What the service finishes when it is saturated: ends when that is known to `precision`, or when the rate is beyond
-    /// doubt sustainable.
-    Locate {
-        /// Half width of the wanted 95 % interval, as a share of the estimate.
-        precision: f64,
-    },
-    /// The rate is sustained for the whole duration: ends early only for overload beyond doubt.
-    Confirm,
 }
 
 /// A judged trial, as a search learns of it.

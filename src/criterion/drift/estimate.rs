@@ -15,6 +15,8 @@ const BLOCKS: usize = 30;
 const SOURCES: f64 = 3.0;
 /// Width of an interval with which a saturated stretch decides alone.
 const SHARP: f64 = 0.02;
+/// Half width below which no interval goes.
+const UNRESOLVED: f64 = 0.000_5;
 /// Parts of the window whose least lags are compared.
 const PARTS: usize = 4;
 /// Largest share of the series that MSER may leave out, beyond the first service time.
@@ -90,8 +92,8 @@ impl DriftEstimate {
             .copied()
             .fold(f64::INFINITY, f64::min)
             .max(backlog.step_s);
-        // Two requests more or less at the ends are not resolved.
-        let resolved = 2.0 / f64::from(finished.max(1));
+        // Two requests more or less at the ends are not resolved, nor what is left of the start.
+        let resolved = 2.0 / f64::from(finished.max(1)) + UNRESOLVED;
         let estimate = |line: Trend| {
             let half = line.half_width(alpha).hypot(resolved);
             Estimate {

@@ -15,6 +15,8 @@ const ALWAYS: f64 = 0.15;
 const FULL: f64 = 0.98;
 /// Relative change of the pace for a relative change of the sequences that run.
 const ELASTICITY: f64 = 0.5;
+/// Sequences that run up to which there is no batch.
+const ALONE: f64 = 1.5;
 /// Times in service that pass until a full batch is steady: the requests that came in while it was filling went faster.
 const SKIPPED: f64 = 1.3;
 /// Relative error where none of that could be waited for.
@@ -90,7 +92,13 @@ impl Saturation {
         let spacing = block as f64 * backlog.step_s;
         let middle = steady + left / 2;
         // What the composition of the batch still changes, changes the pace by less.
-        let grown = mean(&running[middle..]) / mean(&running[steady..middle]).max(1.0) - 1.0;
+        let (early, late) = (mean(&running[steady..middle]), mean(&running[middle..]));
+        // Where hardly more than one runs at a time there is no batch, and its count is a matter of the moment.
+        let grown = if late > ALONE {
+            late / early.max(1.0) - 1.0
+        } else {
+            0.0
+        };
         let missing = 1.0 - (steady - filled) as f64 / skipped.max(1) as f64;
         let settling = ELASTICITY * grown.abs() + if skipped > 0 { UNSETTLED * missing } else { 0.0 };
         let served = backlog.progress[last] - backlog.progress[steady];

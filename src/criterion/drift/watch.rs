@@ -3,9 +3,9 @@
 use super::estimate::DriftEstimate;
 use super::saturation::residence;
 use super::{COARSE, Drift, idle};
+use crate::criterion::Goal;
 use crate::criterion::success_rate::SuccessRate;
 use crate::criterion::{Flow, Progress, Ruling};
-use crate::search::Goal;
 use crate::trial::{Backlog, Estimate};
 
 /// Probability that a trial is ever ended on the wrong side, however often one looks.
@@ -19,6 +19,15 @@ const FEWEST: u32 = 20;
 
 /// Whether the trial goes on.
 pub(super) fn flow(rule: &Drift, so_far: &Progress, goal: Goal) -> Flow {
+    let early = match goal {
+        Goal::Decide => false,
+        Goal::Locate { at_least_s, .. } => so_far.elapsed_s < at_least_s,
+        // What looks like overload for a while may drain.
+        Goal::Confirm => true,
+    };
+    if early {
+        return Flow::Continue;
+    }
     let backlog = &so_far.backlog;
     let estimate = DriftEstimate::at_level(backlog, LOOK).filter(|e| e.finished >= FEWEST);
     let decided = if let Some(estimate) = &estimate {
@@ -30,16 +39,15 @@ pub(super) fn flow(rule: &Drift, so_far: &Progress, goal: Goal) -> Flow {
             enough == Ruling::Sustainable && estimate.share.high < bound && estimate.window_s >= long
         };
         match goal {
-            Goal::Confirm => overloaded,
-            Goal::Decide => overloaded || keeps_up(rule.margin, 12.0),
-            Goal::Locate { precision } => {
+            Goal::Decide | Goal::Confirm => overloaded || keeps_up(rule.margin, 12.0),
+            Goal::Locate { precision, .. } => {
                 (overloaded && precise(backlog, precision)) || keeps_up(COARSE, 8.0)
             }
         }
     } else {
         false
     };
-    if decided || (goal != Goal::Confirm && idle(backlog)) {
+    if decided || idle(backlog) {
         Flow::Stop
     } else {
         Flow::Continue

@@ -39,12 +39,14 @@ pub(super) struct Belief {
     pub(super) low: f64,
     /// Upper end of it.
     pub(super) high: f64,
+    /// Whether the service does less under overload than it can sustain.
+    pub(super) collapses: bool,
 }
 
 impl Belief {
     /// The posterior of the evidence; `None` where nothing bounds the capacity on both sides.
     ///
-    /// With `x` the logarithm of the capacity on a grid, the posterior is the product of the prior and one likelihood a trial:
+    /// With `x` the logarithm of the capacity on a grid, the prior and one likelihood a trial are multiplied:
     /// a saturated trial says `x = ln hint`, any other that the share not served was `max(0, 1 - e^x / offered)`; both with Student's
     /// `t` tails.
     pub(super) fn of(prior: Option<&Prior>, evidence: &[Evidence]) -> Option<Self> {
@@ -62,7 +64,7 @@ impl Belief {
         let mut log_weights = vec![0.0; points];
         for (i, weight) in log_weights.iter_mut().enumerate() {
             let x = from + SPACING * i as f64;
-            *weight = hints.iter().map(|h| student((x - h.at) / h.sd)).sum::<f64>()
+            *weight = hints.iter().map(|h| h.log_likelihood(x)).sum::<f64>()
                 + evidence.iter().map(|e| unsaturated(e, x)).sum::<f64>()
                 + prior.map_or(0.0, |p| expected(p, x));
         }
@@ -83,6 +85,7 @@ impl Belief {
             median: middle.exp(),
             low: (middle - (middle - low).hypot(shared)).exp(),
             high: (middle + (high - middle).hypot(shared)).exp(),
+            collapses: hints.iter().any(|h| h.most > h.at),
         })
     }
 
@@ -106,6 +109,8 @@ fn student(z: f64) -> f64 {
 #[derive(Clone, Copy, Debug)]
 struct Hint {
     at: f64,
+    /// Up to here it may be as well: above `at` only where the service did less under overload than it can sustain.
+    most: f64,
     sd: f64,
 }
 
@@ -125,7 +130,17 @@ impl Hint {
                 own.sd = own.sd.max(gap);
             }
         }
+        // A trial that held more, for about as long: overload costs this service throughput, so what it did is a lower bound, and
+        // what was offered an upper one.
+        let as_long = |e: &&Evidence| 4.0 * e.load_s >= trial.load_s;
+        if all.iter().filter(as_long).any(|e| e.held_more_than(trial)) {
+            own.most = trial.offered.ln();
+        }
         Some(own)
+    }
+
+    fn log_likelihood(&self, x: f64) -> f64 {
+        student((x - x.clamp(self.at, self.most)) / self.sd)
     }
 
     fn alone(trial: &Evidence) -> Option<Self> {
@@ -136,6 +151,7 @@ impl Hint {
         let doubt = DOUBT * (overload - MILD).max(0.0);
         Some(Self {
             at: hint.value.ln(),
+            most: hint.value.ln(),
             sd: statistical.hypot(BETWEEN).hypot(doubt),
         })
     }

@@ -80,12 +80,39 @@ impl Evidence {
         self.ruling == Ruling::Unsustainable && (self.hint.is_some() || self.settled)
     }
 
+    /// Whether it held more than `other`, which failed, is said to be able to.
+    pub(super) fn held_more_than(&self, other: &Self) -> bool {
+        let most = other
+            .hint
+            .map_or(other.offered, |h| h.value + 1.5 * (h.high - h.value));
+        self.held() && self.offered > 1.003 * most
+    }
+
     /// Whether, as far as the trial tells, the service kept up: where it is unsure, by the sign of the estimate.
     pub(super) fn leans_to_hold(&self) -> Option<bool> {
         match self.ruling {
             Ruling::Sustainable => Some(true),
             Ruling::Unsustainable if self.failed() => Some(false),
-            Ruling::Unsustainable | Ruling::Unsure => self.drift.map(|d| d.value < LEANING),
+            Ruling::Unsustainable => None,
+            Ruling::Unsure => self.drift.map(|d| d.value < LEANING),
         }
     }
+}
+
+/// The trials that no longer one refutes.
+pub(super) fn unrefuted(all: &[Evidence]) -> Vec<Evidence> {
+    all.iter().filter(|e| !is_refuted(e, all)).copied().collect()
+}
+
+/// The longest trial that was too short to tell, seconds.
+pub(super) fn too_short_s(all: &[Evidence]) -> f64 {
+    let refuted = all.iter().filter(|e| is_refuted(e, all));
+    refuted.map(|e| e.load_s).fold(0.0, f64::max)
+}
+
+/// Whether a trial looked overloaded and one of twice the length held more than it is said to be able to: a cold start, for
+/// example.
+fn is_refuted(trial: &Evidence, all: &[Evidence]) -> bool {
+    let longer = |e: &&Evidence| e.held() && e.load_s >= 2.0 * trial.load_s;
+    trial.failed() && all.iter().filter(longer).any(|e| e.held_more_than(trial))
 }

@@ -45,6 +45,8 @@ pub struct Adaptive {
     config: AdaptiveConfig,
     /// In an order of their own, so that the state does not depend on the order in which they were seen.
     evidence: Vec<Evidence>,
+    /// What is left of it without trials that longer ones refute.
+    sound: Vec<Evidence>,
     /// What the trials together say; before any is seen, the prior.
     belief: Option<Belief>,
     plan: Plan,
@@ -54,10 +56,11 @@ impl Adaptive {
     /// A search that has seen nothing.
     pub fn new(config: AdaptiveConfig) -> Self {
         let belief = Belief::of(config.prior.as_ref(), &[]);
-        let plan = Standing::new(&config, &[], belief).plan();
+        let plan = Standing::new(&config, &[], belief, 0.0).plan();
         Self {
             config,
             evidence: Vec::new(),
+            sound: Vec::new(),
             belief,
             plan,
         }
@@ -72,7 +75,8 @@ impl Adaptive {
         let new = Evidence::of(seen, self.config.duration_s);
         let at = self.evidence.partition_point(|e| e.is_before(&new));
         self.evidence.insert(at, new);
-        self.belief = Belief::of(self.config.prior.as_ref(), &self.evidence);
+        self.sound = evidence::unrefuted(&self.evidence);
+        self.belief = Belief::of(self.config.prior.as_ref(), &self.sound);
         self.plan = self.standing().plan();
     }
 
@@ -82,7 +86,12 @@ impl Adaptive {
     }
 
     fn standing(&self) -> Standing<'_> {
-        Standing::new(&self.config, &self.evidence, self.belief)
+        Standing::new(
+            &self.config,
+            &self.sound,
+            self.belief,
+            evidence::too_short_s(&self.evidence),
+        )
     }
 
     fn answer(&self, why: &str, code: &str) -> Answer {
@@ -126,16 +135,28 @@ impl Adaptive {
     }
 }
 
+fn locate(precision: f64, at_least_s: f64) -> Goal {
+    Goal::Locate {
+        precision,
+        at_least_s,
+    }
+}
+
 impl Search for Adaptive {
     fn next(&self) -> Step {
         let (rate, duration_s, goal, stage) = match self.plan {
             Plan::Done(why) => return Step::Done(self.answer(why, "")),
-            Plan::Ramp { rate, duration_s } => (rate, duration_s, Goal::Locate { precision: 0.03 }, 1),
+            Plan::Ramp {
+                rate,
+                duration_s,
+                at_least_s,
+            } => (rate, duration_s, locate(0.03, at_least_s), 1),
             Plan::Locate {
                 rate,
                 duration_s,
                 precision,
-            } => (rate, duration_s, Goal::Locate { precision }, 2),
+                at_least_s,
+            } => (rate, duration_s, locate(precision, at_least_s), 2),
             Plan::Confirm { rate } => (rate, self.config.duration_s, Goal::Confirm, 2),
         };
         let trials = self.evidence.len() as u32;

@@ -10,7 +10,7 @@ const RAMP: f64 = 4.0;
 /// Lowest rate that is tried, requests per minute.
 const LOWEST: f64 = 1.0;
 /// Highest: nobody sends more.
-const HIGHEST: f64 = 1e9;
+const HIGHEST: f64 = 1e7;
 /// Shares of the full duration that a ramp probe and a locating probe may take, and their least in seconds.
 const SHORT: (f64, f64) = (1.0 / 30.0, 20.0);
 const MIDDLE: (f64, f64) = (1.0 / 6.0, 60.0);
@@ -18,6 +18,16 @@ const MIDDLE: (f64, f64) = (1.0 / 6.0, 60.0);
 const ABOVE: f64 = 1.035;
 /// Wanted half width of the belief before the answer is confirmed, where count noise allows it.
 const SHARP: f64 = 0.015;
+/// Least share of the full duration of the last look at the saturated service.
+const PATIENCE: f64 = 2.0 / 15.0;
+/// Half width of a belief that is worth a glance only.
+const ROUGH: f64 = 0.04;
+/// By how much longer than a trial that was too short the next ones are.
+const LONGER: f64 = 2.0;
+/// Full-length trials on both sides of the capacity that are so close are enough.
+const BESIDE: f64 = 1.03;
+/// Most load of a search, in full durations.
+const MOST: f64 = 8.0;
 /// The answer's distance below the median, in half widths.
 const STEP: f64 = 0.8;
 /// Most confirmations.
@@ -27,12 +37,17 @@ const CONFIRMATIONS: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Plan {
     /// A short probe on the way up, or down.
-    Ramp { rate: Rate, duration_s: f64 },
+    Ramp {
+        rate: Rate,
+        duration_s: f64,
+        at_least_s: f64,
+    },
     /// A probe that saturates the service, to learn what it finishes.
     Locate {
         rate: Rate,
         duration_s: f64,
         precision: f64,
+        at_least_s: f64,
     },
     /// A full-length trial at the answer.
     Confirm { rate: Rate },
@@ -45,15 +60,23 @@ pub(super) struct Standing<'a> {
     config: &'a AdaptiveConfig,
     evidence: &'a [Evidence],
     belief: Option<Belief>,
+    /// Trials of this length were too short to tell, seconds.
+    too_short_s: f64,
 }
 
 impl<'a> Standing<'a> {
     /// What is known, with the belief that follows from it.
-    pub(super) fn new(config: &'a AdaptiveConfig, evidence: &'a [Evidence], belief: Option<Belief>) -> Self {
+    pub(super) fn new(
+        config: &'a AdaptiveConfig,
+        evidence: &'a [Evidence],
+        belief: Option<Belief>,
+        too_short_s: f64,
+    ) -> Self {
         Self {
             config,
             evidence,
             belief,
+            too_short_s,
         }
     }
 
@@ -157,10 +180,7 @@ impl<'a> Standing<'a> {
             .iter()
             .max_by(|a, b| a.asked.as_per_minute().total_cmp(&b.asked.as_per_minute()))
         else {
-            return Plan::Ramp {
-                rate: self.config.start.rounded(),
-                duration_s: self.short_s(),
-            };
+            return self.ramp_at(self.config.start.as_per_minute(), self.short_s());
         };
         if let Some(failed) = failed {
             // Failed without a word about the capacity: nothing finished at all, or nothing well.
@@ -192,70 +212,87 @@ impl<'a> Standing<'a> {
             if rate >= HIGHEST {
                 return Plan::Done("it holds however fast the requests come");
             }
-            return Plan::Ramp {
-                rate: Rate::per_minute(rate * RAMP).rounded(),
-                duration_s: self.short_s(),
-            };
+            return self.ramp_at(rate * RAMP, self.short_s());
         }
         // Too little came to tell anything, or it looks overloaded: longer at the same rate.
-        Plan::Ramp {
-            rate: top.asked,
-            duration_s: (3.0 * longest).clamp(self.short_s(), self.config.duration_s),
-        }
+        self.ramp_at(rate, 3.0 * longest)
     }
 
     fn decide(&self, rate: f64) -> Plan {
+        self.ramp_at(rate, self.config.duration_s)
+    }
+
+    fn ramp_at(&self, rate: f64, duration_s: f64) -> Plan {
+        let at_least_s = LONGER * self.too_short_s;
+        let least = self.short_s().max(at_least_s).min(self.config.duration_s);
         Plan::Ramp {
             rate: Rate::per_minute(rate).rounded(),
-            duration_s: self.config.duration_s,
+            duration_s: duration_s.clamp(least, self.config.duration_s),
+            at_least_s,
         }
     }
 
+    /// How long the last look at the saturated service takes at least: a cold start or a short pause shows in it.
+    fn patience_s(&self) -> f64 {
+        (PATIENCE * self.config.duration_s).max(LONGER * self.too_short_s)
+    }
+
+    /// A look at the saturated service: a glance while it is known by some percent only, then one that takes its time.
     fn locate(&self, rate: f64) -> Plan {
         let rate = Rate::per_minute(rate).rounded();
+        let rough = self.belief.is_none_or(|b| b.half_width() > ROUGH);
+        let at_least_s = if rough {
+            LONGER * self.too_short_s
+        } else {
+            self.patience_s()
+        };
         // A rate that was probed for long and told too little is not probed for as long again.
         let before = self.evidence.iter().filter(|e| e.asked == rate).count() as i32;
-        let duration_s = (self.middle_s() * 2f64.powi(before)).min(self.config.duration_s);
+        let longest_s = self.middle_s().max(1.25 * at_least_s) * 2f64.powi(before);
         Plan::Locate {
             rate,
-            duration_s,
+            duration_s: longest_s.min(self.config.duration_s),
             precision: 0.4 * self.sharp(),
+            at_least_s,
         }
     }
 
     /// The belief is about the capacity: sharpen it, then confirm.
     fn near(&self, belief: &Belief) -> Plan {
-        let sharp = belief.half_width() <= self.sharp() || self.is_exhausted();
-        if !sharp {
-            return self.locate(belief.high * ABOVE);
+        let patient = 0.9 * self.patience_s().min(self.config.duration_s);
+        let looked = |e: &&Evidence| e.hint.is_some() && e.load_s >= patient;
+        let sharp = belief.half_width() <= self.sharp() && self.evidence.iter().any(|e| looked(&e));
+        let spent: f64 = self.evidence.iter().map(|e| e.load_s).sum();
+        if spent > MOST * self.config.duration_s {
+            return Plan::Done("the evidence does not agree, and more of it is not worth its time");
         }
-        let confirmed = self.confirmed();
+        if !sharp && !self.is_exhausted() {
+            // Where overload costs throughput, its hints are lower bounds, and the capacity lies between them and what failed.
+            let above = if belief.collapses {
+                belief.median
+            } else {
+                belief.high * ABOVE
+            };
+            return self.locate(above);
+        }
         if !self.config.confirm {
             return Plan::Done("the interval is narrow enough; the answer was not confirmed at full length");
         }
-        if let Some(held) = confirmed.filter(|e| e.offered >= belief.median * (1.0 - 2.5 * self.step())) {
-            let above = self
-                .evidence
-                .iter()
-                .any(|e| e.failed() && e.offered > held.offered);
-            if above && (self.is_narrow() || self.is_exhausted()) {
+        let tried = || self.evidence.iter().filter(|e| e.full && !e.held());
+        let refuted = tried().map(|e| e.offered).fold(f64::INFINITY, f64::min);
+        if let Some(held) = self.confirmed() {
+            let near = held.offered >= belief.median * (1.0 - 2.5 * self.step());
+            if near || refuted <= held.offered * BESIDE {
                 return Plan::Done(
                     "the answer was sustained for the whole duration, and the rates above are not",
                 );
             }
-            return self.locate(belief.high * ABOVE);
         }
-        let tried: Vec<&Evidence> = self
-            .evidence
-            .iter()
-            .filter(|e| e.confirming && !e.held())
-            .collect();
-        if tried.len() >= CONFIRMATIONS {
+        if tried().count() >= CONFIRMATIONS {
             return Plan::Done("no rate near the estimate was sustained for the whole duration");
         }
         // Below every rate that was tried in vain.
-        let least = tried.iter().map(|e| e.offered).fold(f64::INFINITY, f64::min);
-        let rate = (belief.median * (1.0 - self.step())).min(least * (1.0 - self.step()));
+        let rate = (belief.median * (1.0 - self.step())).min(refuted * (1.0 - self.step()));
         Plan::Confirm {
             rate: Rate::per_minute(rate.max(LOWEST)).rounded(),
         }

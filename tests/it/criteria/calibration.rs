@@ -220,7 +220,7 @@ fn calibration_of_stops() {
     let loads = [0.03, 0.5, 0.8, 0.9, 0.97, 1.03, 1.1, 1.3, 2.0];
     println!("| server, goal | {} |", loads.map(|l| l.to_string()).join(" | "));
     for server in [B64_L128, B64_UNIFORM, B256_L512, B256_UNIFORM, MEMORY] {
-        for goal in [Goal::Locate { precision: 0.01 }, Goal::Decide, Goal::Confirm] {
+        for goal in [locate(0.01), Goal::Decide] {
             let mut line = format!("| {}, {goal:?} |", server.name);
             for load in loads {
                 let (mut at, mut wrong, mut differently) = (Vec::new(), 0, 0);
@@ -310,13 +310,20 @@ fn what_is_beyond_doubt_ends_a_trial_and_nothing_else_does() {
         // A confirmation of a rate that is sustained lasts to its end.
         assert_eq!(ended(&B64_UNIFORM, 0.97, 600.0, seed, Goal::Confirm), None);
         assert_eq!(ended(&B256_L512, 0.97, 600.0, seed, Goal::Confirm), None);
-        let over = ended(&B64_L128, 1.5, 600.0, seed, Goal::Confirm);
+        let over = ended(&B64_L128, 1.5, 600.0, seed, Goal::Decide);
         assert!(over.is_some_and(|s| s < 60.0), "{over:?}");
         let precision = 0.01;
         for load in [0.05, 0.5, 1.2, 3.0] {
-            let end = ended(&B64_UNIFORM, load, 600.0, seed, Goal::Locate { precision });
+            let end = ended(&B64_UNIFORM, load, 600.0, seed, locate(precision));
             assert!(end.is_some_and(|s| s <= 120.0), "{load}: {end:?}");
         }
+    }
+}
+
+fn locate(precision: f64) -> Goal {
+    Goal::Locate {
+        precision,
+        at_least_s: 0.0,
     }
 }
 
@@ -330,7 +337,7 @@ fn an_ended_trial_is_judged_as_it_was_when_it_ended() {
             (2.0, Ruling::Unsustainable),
         ] {
             let trial = B64_UNIFORM.trial(Arrivals::Stratified, load, 600.0, seed);
-            for goal in [Goal::Decide, Goal::Locate { precision: 0.01 }] {
+            for goal in [Goal::Decide, locate(0.01)] {
                 let end_s = stopped_s(&trial, goal, 60).unwrap();
                 let verdict = Drift::new(95.0).judge(&cut(trial.clone(), end_s), &Earlier::default());
                 assert_eq!(verdict.ruling, ruling, "{load}, {end_s} s: {:?}", verdict.reasons);
