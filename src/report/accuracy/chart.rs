@@ -5,7 +5,7 @@ use plotters::chart::ChartBuilder;
 use plotters::drawing::IntoDrawingArea;
 use plotters::element::{PathElement, Rectangle, Text};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{Color, IntoFont, RGBColor, TextStyle, WHITE};
+use plotters::style::{Color, IntoFont, RGBColor, WHITE};
 
 use super::summary::{Line, Summary};
 
@@ -149,8 +149,7 @@ fn paint<'a>(
         .label_style(font(13))
         .draw()
         .map_err(|e| e.to_string())?;
-    let plain = font(13);
-    let name_style = plain.pos(Pos::new(HPos::Right, VPos::Center));
+    let name_style = font(13).pos(Pos::new(HPos::Right, VPos::Center));
     let mut earlier = "";
     for (row, one) in boxes.iter().enumerate() {
         let colour = COLOURS[one.combination % COLOURS.len()];
@@ -191,11 +190,7 @@ fn paint<'a>(
             ))
             .map_err(|e| e.to_string())?;
         lower
-            .draw(&Text::new(
-                name.clone(),
-                (left + 24, y),
-                font(13),
-            ))
+            .draw(&Text::new(name.clone(), (left + 24, y), font(13)))
             .map_err(|e| e.to_string())?;
     }
     area.present().map_err(|e| e.to_string())?;

@@ -9,9 +9,6 @@ use crate::units::Plain;
 /// What stands for the unknown.
 const UNKNOWN: &str = "-";
 
-/// What a line says of itself.
-type Tell = fn(&Line) -> String;
-
 /// A table of the answers and one of what they cost: a line a server and combination, then those of the parts of the panel
 /// and of all servers together. What is the same in all lines stands above. Without a search, the capacities alone.
 pub fn table(summary: &Summary) -> String {
@@ -20,7 +17,7 @@ pub fn table(summary: &Summary) -> String {
         return capacities(summary);
     };
     let differs = |pick: fn(&Line) -> String| lines.iter().any(|line| pick(line) != pick(first));
-    let told: [(&str, Tell); 4] = [
+    let told: [(&str, Told); 4] = [
         ("search", |l| l.combination.search.clone()),
         ("judged by", |l| l.combination.evaluation.clone()),
         ("arrivals", |l| l.combination.arrival.clone()),
@@ -133,6 +130,9 @@ fn width(value: f64) -> String {
     }
 }
 
+/// What is told of a line.
+type Told = fn(&Line) -> String;
+/// A column: its name, and what stands in it.
 type Column = (&'static str, fn(Option<&ServerFacts>, &Line) -> String);
 
 /// How far off the answers are.

@@ -59,11 +59,11 @@ fn its_files_are_those_of_the_examples() {
         .map(|name| folder.join(name).display().to_string())
         .collect();
     let only = ["--only", "b64-l128,b64-l1-256"];
-    let named = capacities(&[&["--servers", &files[0], &files[1]][..], &only[..]].concat());
+    let from_files = capacities(&[&["--servers", &files[0], &files[1]][..], &only[..]].concat());
     let built_in = capacities(&only);
     let names = |json: &Value| -> Vec<Value> {
         let servers = json["servers"].as_array().unwrap();
         servers.iter().map(|s| s["name"].clone()).collect()
     };
-    assert_eq!(names(&named), names(&built_in));
+    assert_eq!(names(&from_files), names(&built_in));
 }
