@@ -56,12 +56,12 @@ impl Backlog {
         let unknown = unknown_weight(records, mean);
         let mut ramps = Ramps::new(step_s);
         for record in records {
-            let weighs = weight(record, mean);
+            let own = weight(record, mean);
             let intended = point(record.intended_ns as f64 / 1e9);
             if intended <= POINTS {
                 series.intended[intended] += 1;
                 let failed = record.outcome.is_finished();
-                series.work[intended] += weighs.unwrap_or(if failed { 1.0 } else { unknown });
+                series.work[intended] += own.unwrap_or(if failed { 1.0 } else { unknown });
             }
             let first = record.first_token_ns.map(|ns| ns as f64 / 1e9);
             let Some(done) = record.done_ns.filter(|_| record.outcome.is_finished()) else {
@@ -81,7 +81,7 @@ impl Backlog {
                 series.finished[point(done_s)] += 1;
                 series.good[point(done_s)] += u32::from(record.outcome.is_ok());
             }
-            match (first, weighs) {
+            match (first, own) {
                 (Some(first), Some(weight)) => ramps.add(first, done_s, weight),
                 _ => ramps.add(done_s, done_s, 1.0),
             }
