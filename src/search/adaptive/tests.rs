@@ -90,7 +90,7 @@ fn run(search: &mut Adaptive, mut oracle: impl FnMut(&Probe) -> (Verdict, f64)) 
 
 #[test]
 fn a_prior_saves_the_ramp_and_a_wrong_one_is_given_up() {
-    for (believed, most) in [(1020.0, 3), (400.0, 9), (3000.0, 9)] {
+    for (believed, most) in [(1020.0, 4), (400.0, 9), (3000.0, 9)] {
         let prior = Prior {
             capacity: Rate::per_minute(believed),
             low: Rate::per_minute(0.93 * believed),
