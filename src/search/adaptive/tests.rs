@@ -56,11 +56,12 @@ fn judged(probe: &Probe, capacity: f64, error: f64) -> (Verdict, f64) {
         reasons: Vec::new(),
         statistics: serde_json::Value::Null,
     };
-    let early = probe.goal != Goal::Confirm && ruling != Ruling::Unsure;
-    (
-        verdict,
-        probe.duration_s.unwrap_or(DURATION_S) * if early { 0.5 } else { 1.0 },
-    )
+    let longest_s = probe.duration_s.unwrap_or(DURATION_S);
+    let load_s = match probe.goal {
+        Goal::Locate { at_least_s, .. } if ruling != Ruling::Unsure => (0.5 * longest_s).max(at_least_s),
+        _ => longest_s,
+    };
+    (verdict, load_s)
 }
 
 type Seen = (Probe, Verdict, f64);
