@@ -284,7 +284,9 @@ impl<'a> Standing<'a> {
         if spent > MOST * self.config.duration_s {
             return Plan::Done("the evidence does not agree, and more of it is not worth its time");
         }
-        if !sharp && !self.is_exhausted() {
+        let tried = || self.evidence.iter().filter(|e| e.full && !e.held());
+        // Once a full-length trial has spoken against them, short ones have no more to say.
+        if !sharp && !self.is_exhausted() && tried().next().is_none() {
             if !belief.collapses {
                 let above = if belief.half_width() > ROUGH { ABOVE } else { NEAR };
                 return self.locate(belief.high * above);
@@ -302,7 +304,6 @@ impl<'a> Standing<'a> {
         if !self.config.confirm {
             return Plan::Done("the interval is narrow enough; the answer was not confirmed at full length");
         }
-        let tried = || self.evidence.iter().filter(|e| e.full && !e.held());
         let refuted = tried().map(|e| e.offered).fold(f64::INFINITY, f64::min);
         if let Some(held) = self.confirmed() {
             let near = held.offered >= belief.median * (1.0 - 2.5 * self.step());
