@@ -141,7 +141,13 @@ impl Hint {
     }
 
     fn log_likelihood(&self, x: f64) -> f64 {
-        student((x - x.clamp(self.at, self.most)) / self.sd)
+        // What failed bounds as sharply as it was offered.
+        let sd = if self.most > self.at && x > self.most {
+            BETWEEN
+        } else {
+            self.sd
+        };
+        student((x - x.clamp(self.at, self.most)) / sd)
     }
 
     fn alone(trial: &Evidence) -> Option<Self> {

@@ -118,6 +118,14 @@ fn is_refuted(trial: &Evidence, all: &[Evidence]) -> bool {
         let did_less = |e: &&Evidence| e.full && e.hint.is_some() && trial.held_more_than(e);
         return longer().filter(did_less).count() >= 2;
     }
+    // What a full-length trial served outranks what a short one did: the service was not the same all the time.
+    let outranked = |e: &Evidence| match (e.hint.filter(|_| e.full), trial.hint) {
+        (Some(long), Some(short)) => {
+            let apart = 1.5 * (long.high - long.low).hypot(short.high - short.low) / 2.0;
+            (long.value - short.value).abs() > apart && 2.0 * trial.load_s <= e.load_s
+        }
+        _ => false,
+    };
     let held_it = |e: &Evidence| e.held() && e.offered >= 0.995 * trial.offered;
-    trial.failed() && longer().any(held_it)
+    trial.failed() && longer().any(|e| held_it(e) || outranked(e))
 }

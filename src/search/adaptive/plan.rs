@@ -16,6 +16,10 @@ const SHORT: (f64, f64) = (1.0 / 30.0, 20.0);
 const MIDDLE: (f64, f64) = (1.0 / 6.0, 60.0);
 /// How far above the belief's upper end the service is sure to be saturated.
 const ABOVE: f64 = 1.035;
+/// How far above it the last look is: near enough to tell a service that overload costs throughput.
+const NEAR: f64 = 1.015;
+/// A rate that fails is just above the belief's median up to here.
+const JUST_ABOVE: f64 = 1.045;
 /// Wanted half width of the belief before the answer is confirmed, where count noise allows it.
 const SHARP: f64 = 0.015;
 /// Least share of the full duration of the last look at the saturated service.
@@ -274,20 +278,24 @@ impl<'a> Standing<'a> {
         let patient = 0.9 * self.patience_s().min(self.config.duration_s);
         let looked = |e: &&Evidence| e.hint.is_some() && e.load_s >= patient;
         let failed = || self.evidence.iter().filter(|e| e.failed());
-        let beside = failed().any(|e| e.offered <= belief.median * ABOVE * ABOVE.powi(2));
+        let beside = failed().any(|e| e.offered <= belief.median * JUST_ABOVE);
         let sharp = belief.half_width() <= self.sharp() && failed().any(|e| looked(&e)) && beside;
         let spent: f64 = self.evidence.iter().map(|e| e.load_s).sum();
         if spent > MOST * self.config.duration_s {
             return Plan::Done("the evidence does not agree, and more of it is not worth its time");
         }
-        if !sharp && !self.is_exhausted() {
+        let tried = || self.evidence.iter().filter(|e| e.full && !e.held());
+        // Once a full-length trial has spoken against them, short ones have no more to say.
+        if !sharp && !self.is_exhausted() && tried().next().is_none() {
             if !belief.collapses {
-                return self.locate(belief.high * ABOVE);
+                let above = if belief.half_width() > ROUGH { ABOVE } else { NEAR };
+                return self.locate(belief.high * above);
             }
             // Where overload costs throughput, its hints are lower bounds, and the capacity lies between them and what failed,
             // if that was looked at for long enough.
             let lowest = failed().min_by(|a, b| a.offered.total_cmp(&b.offered));
-            let glance = lowest.filter(|e| e.load_s < patient && !e.full);
+            let glance =
+                lowest.filter(|low| !failed().any(|e| looked(&e) && e.offered <= 1.03 * low.offered));
             return match glance {
                 Some(failed) => self.locate_for(1.01 * failed.offered, self.patience_s()),
                 None => self.locate_for(belief.median, self.patience_s()),
@@ -296,7 +304,6 @@ impl<'a> Standing<'a> {
         if !self.config.confirm {
             return Plan::Done("the interval is narrow enough; the answer was not confirmed at full length");
         }
-        let tried = || self.evidence.iter().filter(|e| e.full && !e.held());
         let refuted = tried().map(|e| e.offered).fold(f64::INFINITY, f64::min);
         if let Some(held) = self.confirmed() {
             let near = held.offered >= belief.median * (1.0 - 2.5 * self.step());
