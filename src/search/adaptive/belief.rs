@@ -135,7 +135,7 @@ impl Hint {
         // what was offered an upper one.
         let as_long = |e: &&Evidence| 8.0 * e.load_s >= trial.load_s;
         if all.iter().filter(as_long).any(|e| e.held_more_than(trial)) {
-            own.most = trial.offered.ln();
+            own.most = own.at.max(trial.offered.ln());
         }
         Some(own)
     }
