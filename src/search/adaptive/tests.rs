@@ -169,6 +169,48 @@ fn nothing_and_everything_are_told() {
     assert_eq!((answer.status, answer.high), (Status::LowerBoundOnly, None));
 }
 
+#[test]
+fn a_hint_above_what_was_offered_is_no_contradiction_in_terms() {
+    // A service that may refuse one in twenty is said to be able to do more than it was offered.
+    let mut search = Adaptive::new(config(1000.0));
+    let verdict = |ruling, hint: Option<f64>| Verdict {
+        ruling,
+        capacity_hint: hint.map(|value| Estimate {
+            value,
+            low: 0.99 * value,
+            high: 1.01 * value,
+        }),
+        ..judged(&probe_at(1000.0), 2000.0, 0.003).0
+    };
+    let trials = [
+        (
+            probe_at(1000.0),
+            verdict(Ruling::Unsustainable, Some(1010.0)),
+            300.0,
+        ),
+        (probe_at(1100.0), verdict(Ruling::Sustainable, None), 300.0),
+    ];
+    for trial in &trials {
+        search.observe(&observed(trial));
+    }
+    assert!(
+        search
+            .belief
+            .is_some_and(|b| b.low < b.median && b.median < b.high)
+    );
+}
+
+fn probe_at(per_minute: f64) -> Probe {
+    Probe {
+        rate: Rate::per_minute(per_minute),
+        stage: 2,
+        attempt: 0,
+        pooled: false,
+        goal: Goal::Decide,
+        duration_s: Some(300.0),
+    }
+}
+
 proptest! {
     /// Whatever the capacity and the start: the answer is near, confirmed, within the interval, and no probe comes twice.
     #[test]

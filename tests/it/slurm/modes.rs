@@ -253,15 +253,11 @@ fn a_driver_by_hand_with_the_server_and_each_trial_as_jobs() {
     let Some(cluster) = Cluster::start() else { return };
     let mut run = Run::of(&cluster, serving("job", "TOKENS_LIST=8:4"));
     let last = by_hand(&mut run, "sbatch");
-    let kinds: Vec<&Value> = last["jobs"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|job| &job["kind"])
-        .collect();
-    let trials = run.space.trials("8_4").len();
-    let count = |kind: &str| kinds.iter().filter(|k| **k == kind).count();
-    assert_eq!((count("server"), count("trial")), (1, trials), "{last}");
+    let jobs = last["jobs"].as_array().unwrap();
+    let count = |kind: &str| jobs.iter().filter(|job| job["kind"] == kind).count();
+    assert_eq!(count("server"), 1, "{last}");
+    // A trial that a busy client made void is repeated, as a job of its own.
+    assert!(count("trial") >= run.space.trials("8_4").len(), "{last}");
 }
 
 #[test]
