@@ -1,7 +1,8 @@
 //! What a server can sustain, found apart from any search.
 //!
 //! The capacity is the rate beyond which the backlog grows without bound in very long runs; where a server refuses, the
-//! highest rate at which the wanted share of the requests succeeds besides. A slow start passes and does not count; a
+//! highest rate at which the wanted share of the requests succeeds besides; but while a bounded queue fills, the backlog grows, so
+//! one that takes long to fill is none. A slow start passes and does not count; a
 //! slow-down counts as it is after `duration_s` of load. Stalls, and a neighbour whose period is shorter than `duration_s`,
 //! count on average, for what they leave undone is made up for in between; with a longer period the neighbour is taken to be
 //! there.
@@ -33,10 +34,20 @@ const BRACKET: f64 = 0.003;
 
 /// The rate that a server can just sustain, for trials of `duration_s`.
 pub fn true_capacity(server: &Server, duration_s: f64) -> Truth {
-    let settled = server.settled(duration_s);
+    let mut settled = server.settled(duration_s);
     let base = unrefused(&settled);
+    let wanted = settled.spec.success_rate_percent / 100.0;
+    let unbounded = settled.spec.queue_limit.is_some_and(|limit| {
+        let overload = base.rate * (1.0 / wanted - 1.0);
+        f64::from(limit) / (overload / 2.0) > duration_s / 2.0
+    });
+    if unbounded {
+        settled = settled.with(ServerSpec {
+            queue_limit: None,
+            ..(*settled.spec).clone()
+        });
+    }
     let spec = &settled.spec;
-    let wanted = spec.success_rate_percent / 100.0;
     let (candidate, method) = match (spec.queue_limit, spec.rate_limit) {
         (None, None) if base.relative_error == 0.0 => return base.truth(),
         (Some(_), _) => (by_success(&settled, base.rate / wanted, wanted), REFUSES),

@@ -170,6 +170,10 @@ impl Criterion for Drift {
             ruling = Ruling::Sustainable;
             let why = "the service was idle time and again, to the end: it served all that came";
             reasons.insert(0, why.to_owned());
+        } else if ruling == Ruling::Unsure && own.is_some_and(|e| e.recovered) {
+            ruling = Ruling::Sustainable;
+            let why = "the service caught up: at the end it served as promptly as ever";
+            reasons.insert(0, why.to_owned());
         }
         if shares.len() > 1 {
             reasons.push(format!("{} trials at this rate were pooled", shares.len()));

@@ -19,6 +19,9 @@ const SHARP: f64 = 0.02;
 const UNRESOLVED: f64 = 0.000_5;
 /// Parts of the window whose least lags are compared.
 const PARTS: usize = 4;
+/// How much more than the least lag is nearly that, and the service times that a series must last for it to tell.
+const NEARLY: f64 = 0.05;
+const MANY: f64 = 40.0;
 /// Largest share of the series that MSER may leave out, beyond the first service time.
 const MOST_WARMUP: f64 = 0.25;
 
@@ -57,6 +60,9 @@ pub struct DriftEstimate {
     pub window_s: f64,
     /// Smallest lag in the window, seconds: about one service time.
     pub service_s: f64,
+    /// Whether the lag is down again at the end, whatever happened before: then all that had come was served as promptly as at
+    /// first.
+    pub recovered: bool,
     /// Requests that finished in the window.
     pub finished: u32,
     /// Autocorrelation of the block means about their line; 1 for a random walk.
@@ -147,6 +153,7 @@ impl DriftEstimate {
             warmup_s: start as f64 * backlog.step_s,
             window_s,
             service_s,
+            recovered: recovered(&behind[earliest..], backlog.step_s),
             finished,
             autocorrelation,
         })
@@ -173,6 +180,7 @@ impl DriftEstimate {
             warmup_s: found.steady_s,
             window_s: found.length_s,
             service_s: found.residence_s,
+            recovered: false,
             finished: backlog.finished[last] - backlog.finished[start.min(last)],
             autocorrelation: 1.0,
         })
@@ -196,6 +204,14 @@ fn floor(lag: &[f64], step_s: f64) -> Option<Trend> {
     };
     let least: Vec<(f64, f64)> = (0..PARTS).filter_map(lowest).collect();
     line_through(&least)
+}
+
+/// Whether the least lag of the last part is that of all, nearly, in a series of many service times.
+fn recovered(lag: &[f64], step_s: f64) -> bool {
+    let least = |lag: &[f64]| lag.iter().copied().fold(f64::INFINITY, f64::min);
+    let (all, last) = (least(lag), least(&lag[lag.len() - lag.len() / PARTS..]));
+    let long = lag.len() as f64 * step_s >= MANY * all.max(step_s);
+    long && last <= (1.0 + NEARLY) * all + step_s
 }
 
 /// Combines estimates of one quantity by inverse variance. Where they differ by more than their intervals allow, the
@@ -243,6 +259,19 @@ mod tests {
         assert!(torn.high > 0.1);
         assert_eq!(pool(&[]), None);
         assert_eq!(pool(&[around(0.3, 0.1)]), Some(around(0.3, 0.1)));
+    }
+
+    #[test]
+    fn a_service_that_caught_up_is_told_from_one_that_fell_behind() {
+        // Two seconds behind; a hump of twenty that has drained; one that has not; and a steady one percent too many.
+        let hump = |at: usize| move |t: usize| 2.0 + (20.0 - (t as f64 - at as f64).abs() / 5.0).max(0.0);
+        let series = |of: &dyn Fn(usize) -> f64| -> Vec<f64> { (0..600).map(of).collect() };
+        assert!(recovered(&series(&|_| 2.0), 1.0));
+        assert!(recovered(&series(&hump(200)), 1.0));
+        assert!(!recovered(&series(&hump(520)), 1.0));
+        assert!(!recovered(&series(&|t| 2.0 + 0.01 * t as f64), 1.0));
+        // A trial of few service times tells nothing.
+        assert!(!recovered(&series(&|_| 20.0), 1.0));
     }
 
     #[test]

@@ -36,6 +36,8 @@ const FEW: f64 = 0.08;
 const BLOCKS: usize = 30;
 /// Fewest and most of them in which a service may have been cold.
 const COLD: (usize, usize) = (3, 20);
+/// Share of its pace by which it is slower then, at least.
+const COLDER: f64 = 0.05;
 /// Points that are needed for that.
 const FEWEST_POINTS: usize = 2 * BLOCKS;
 
@@ -166,7 +168,8 @@ fn warm(backlog: &Backlog, steady: usize) -> usize {
         let (before, after) = paces.split_at(cold);
         // Between the two lies a block in which it turns.
         let after = &after[1..];
-        lowest(after) - highest(before) > highest(after) - lowest(after)
+        let apart = (highest(after) - lowest(after)).max(COLDER * highest(after));
+        lowest(after) - highest(before) > apart
     });
     cold.map_or(steady, |cold| steady + (cold + 1) * size)
 }
@@ -180,4 +183,43 @@ pub(super) fn residence(backlog: &Backlog) -> usize {
     let last = backlog.len() - 1;
     let begun = backlog.started.partition_point(|s| *s < backlog.finished[last]);
     last - begun.min(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Offered 20 a second for ten minutes, served at `pace` of the second, by a batch of 40.
+    fn served(pace: impl Fn(u32) -> f64) -> Backlog {
+        let mut done = 0.0;
+        let mut finished = vec![0];
+        for t in 0..600 {
+            done += pace(t) + 0.3 * (f64::from(t * 7919 % 13) / 13.0 - 0.5);
+            finished.push(done as u32);
+        }
+        let intended: Vec<u32> = (0..=600).map(|t| 20 * t).collect();
+        let mut backlog = Backlog::from_counts(1.0, intended, finished.clone(), finished);
+        let started = backlog.finished.iter().zip(&backlog.intended);
+        backlog.started = started.map(|(f, i)| (f + 40).min(*i)).collect();
+        backlog
+    }
+
+    fn share(pace: impl Fn(u32) -> f64) -> Estimate {
+        Saturation::of(&served(pace), 0.05).unwrap().share
+    }
+
+    #[test]
+    fn a_cold_start_is_left_out() {
+        let cold = share(|t| if t < 90 { 4.0 } else { 10.0 });
+        assert!((cold.value - 0.5).abs() < 0.01, "{cold:?}");
+        assert!(cold.high - cold.low < 0.02, "{cold:?}");
+    }
+
+    #[test]
+    fn a_pause_is_not() {
+        let paused = share(|t| if (250..280).contains(&t) { 0.0 } else { 10.0 });
+        assert!((paused.low..paused.high).contains(&0.525), "{paused:?}");
+        let steady = served(|_| 10.0);
+        assert_eq!(warm(&steady, 30), 30);
+    }
 }

@@ -25,7 +25,7 @@ const TAIL: f64 = 4.0;
 /// Standard deviation from one saturated trial to the next beyond what each knows of itself, as a share.
 const BETWEEN: f64 = 0.003;
 /// Standard deviation that all trials share, as a share: what a saturated service does is not quite what it can sustain.
-const SHARED: f64 = 0.006;
+const SHARED: f64 = 0.0075;
 /// Overload up to which a saturated trial is taken at its word, and how its doubt grows beyond.
 const MILD: f64 = 0.15;
 const DOUBT: f64 = 0.04;

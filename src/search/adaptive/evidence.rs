@@ -9,6 +9,8 @@ use crate::units::Rate;
 const FULL: f64 = 0.98;
 /// A trial shorter than this share of it, unsustainable by a hair, may be chance.
 const SETTLED: f64 = 0.15;
+/// A trial that refutes another is this many times as long.
+const LONGER: f64 = 1.6;
 /// Drift up to which an undecided trial is taken to have held, while the search is far away.
 const LEANING: f64 = 0.15;
 
@@ -122,11 +124,11 @@ pub(super) fn too_short_s(all: &[Evidence]) -> f64 {
     refuted.map(|e| e.load_s).fold(0.0, f64::max)
 }
 
-/// Whether longer trials say otherwise: one of twice the length held the rate at which this one looked overloaded (a cold
+/// Whether longer trials say otherwise: a longer one held the rate at which this one looked overloaded (a cold
 /// start, for example), or failed where this one held, or two full-length ones could do less than this one held (somebody else's
 /// load that comes and goes).
 fn is_refuted(trial: &Evidence, all: &[Evidence]) -> bool {
-    let longer = || all.iter().filter(|e| e.load_s >= 2.0 * trial.load_s);
+    let longer = || all.iter().filter(|e| e.load_s >= LONGER * trial.load_s);
     if trial.held() {
         let did_less = |e: &&Evidence| e.hint.is_some() && trial.held_more_than(e);
         return longer()

@@ -3,6 +3,7 @@
 use super::AdaptiveConfig;
 use super::belief::Belief;
 use super::evidence::Evidence;
+use crate::criterion::Ruling;
 use crate::units::{Plain, Rate};
 
 /// Factor of the ramp.
@@ -20,14 +21,19 @@ const ABOVE: f64 = 1.035;
 const NEAR: f64 = 1.015;
 /// A rate that fails is just above the belief's median up to here.
 const JUST_ABOVE: f64 = 1.045;
+/// How far up the next look is from one that held, where nothing up to here failed.
+const UP: f64 = 1.03;
+const BOUND: f64 = 1.1;
 /// Wanted half width of the belief before the answer is confirmed, where count noise allows it.
-const SHARP: f64 = 0.015;
+const SHARP: f64 = 0.0175;
 /// Least share of the full duration of the last look at the saturated service.
 const PATIENCE: f64 = 2.0 / 15.0;
 /// Half width of a belief that is worth a glance only.
 const ROUGH: f64 = 0.04;
 /// Width of a hint, as a share, that says too little.
 const DULL: f64 = 0.08;
+/// Rates that are so close, in logarithms, teach the same.
+const AROUND: f64 = 0.05;
 /// By how much longer than a trial that was too short the next ones are.
 const LONGER: f64 = 2.0;
 /// Share of the full duration beyond which no look is drawn out because those before told too little: a full-length trial at the answer
@@ -43,8 +49,10 @@ const MOST_LOOKING: f64 = 1.5;
 const BESIDE: f64 = 1.035;
 /// Most load of a search, in full durations.
 const MOST: f64 = 8.0;
+/// The load after which an answer is given although no long trial bounds it from above.
+const MOST_UNBOUND: f64 = 4.0;
 /// The answer's distance below the median, in half widths.
-const STEP: f64 = 0.8;
+const STEP: f64 = 0.68;
 /// Most confirmations.
 const CONFIRMATIONS: usize = 4;
 
@@ -266,7 +274,11 @@ impl<'a> Standing<'a> {
     fn locate_for(&self, rate: f64, at_least_s: f64) -> Plan {
         let rate = Rate::per_minute(rate).rounded();
         // What told too little in that time is looked at for longer.
-        let dull = |e: &&Evidence| e.hint.is_some_and(|h| h.high - h.low > DULL * h.value) || e.asked == rate;
+        let asked = rate.as_per_minute();
+        let dull = |e: &&Evidence| match e.hint {
+            Some(hint) => hint.high - hint.low > DULL * hint.value || e.asked == rate,
+            None => e.ruling == Ruling::Unsure && (e.asked.as_per_minute() / asked).ln().abs() < AROUND,
+        };
         let before = self
             .evidence
             .iter()
@@ -311,8 +323,12 @@ impl<'a> Standing<'a> {
             let lowest = failed().min_by(|a, b| a.offered.total_cmp(&b.offered));
             let glance =
                 lowest.filter(|low| !failed().any(|e| looked(&e) && e.offered <= 1.03 * low.offered));
+            let bound = failed().any(|e| e.offered <= belief.median * BOUND);
             return match glance {
                 Some(failed) => self.locate_for(1.01 * failed.offered, self.patience_s()),
+                None if !bound && self.held_patiently(belief.median) => {
+                    self.locate_for(belief.median * UP, self.patience_s())
+                }
                 None => self.locate_for(belief.median, self.patience_s()),
             };
         }
@@ -323,6 +339,10 @@ impl<'a> Standing<'a> {
         if let Some(held) = self.confirmed() {
             let near = held.offered >= belief.median * (1.0 - 2.5 * self.step());
             if near || refuted <= held.offered * BESIDE {
+                // Only what was looked at for long enough bounds it from above.
+                if !failed().any(|e| looked(&e)) && spent <= MOST_UNBOUND * self.config.duration_s {
+                    return self.locate_for(held.offered * JUST_ABOVE, LONGER * self.patience_s());
+                }
                 return Plan::Done(
                     "the answer was sustained for the whole duration, and the rates above are not",
                 );
@@ -344,6 +364,13 @@ impl<'a> Standing<'a> {
         Plan::Confirm {
             rate: Rate::per_minute(rate.max(LOWEST)).rounded(),
         }
+    }
+
+    /// Whether this rate was sustained in a patient look.
+    fn held_patiently(&self, per_minute: f64) -> bool {
+        let patient = 0.9 * self.patience_s().min(self.config.duration_s);
+        let held = |e: &Evidence| e.held() && e.load_s >= patient && e.offered >= 0.995 * per_minute;
+        self.evidence.iter().any(held)
     }
 
     /// A short trial that held what all others say the service cannot do, and that nothing of twice its length bears out.
