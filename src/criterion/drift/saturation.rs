@@ -34,6 +34,8 @@ const FLOOR: f64 = 0.001;
 const FEW: f64 = 0.08;
 /// Blocks that a trend is fitted to.
 const BLOCKS: usize = 30;
+/// Fewest and most of them in which a service may have been cold.
+const COLD: (usize, usize) = (3, 20);
 /// Points that are needed for that.
 const FEWEST_POINTS: usize = 2 * BLOCKS;
 
@@ -84,6 +86,7 @@ impl Saturation {
         let filled = since + running[since..].iter().position(|r| *r >= full)?;
         let skipped = (SKIPPED * residence as f64) as usize;
         let steady = filled + skipped.min(2 * last.saturating_sub(filled) / 5);
+        let steady = warm(backlog, steady);
         let left = last - steady;
         if left < FEWEST_POINTS {
             return None;
@@ -99,7 +102,7 @@ impl Saturation {
         } else {
             0.0
         };
-        let missing = 1.0 - (steady - filled) as f64 / skipped.max(1) as f64;
+        let missing = (1.0 - (steady - filled) as f64 / skipped.max(1) as f64).max(0.0);
         let settling = ELASTICITY * grown.abs() + if skipped > 0 { UNSETTLED * missing } else { 0.0 };
         let served = backlog.progress[last] - backlog.progress[steady];
         let floor = FLOOR + FEW / served.max(1.0);
@@ -143,6 +146,29 @@ impl Saturation {
         let lasting = self.length_s >= LASTING * self.residence_s || self.queue >= LONG_QUEUE;
         lasting && (self.since_s - start_s < MOST_OF_IT * window_s || self.before < GROWN)
     }
+}
+
+/// Where a service that was cold at first is at its pace, from `steady` on: every block of work before is slower than every
+/// one after, by more than those differ among each other. A stall or a clump is no cold start: it is faster again before or slower
+/// again after.
+fn warm(backlog: &Backlog, steady: usize) -> usize {
+    let size = (backlog.len() - steady) / BLOCKS;
+    if size < FEWEST_POINTS / BLOCKS {
+        return steady;
+    }
+    let served = steadied(backlog, &backlog.progress, steady, size);
+    let paces: Vec<f64> = (0..BLOCKS)
+        .map(|block| served[steady + (block + 1) * size - 1] - served[steady + block * size])
+        .collect();
+    let highest = |paces: &[f64]| paces.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let lowest = |paces: &[f64]| paces.iter().copied().fold(f64::INFINITY, f64::min);
+    let cold = (COLD.0..=COLD.1).rev().find(|&cold| {
+        let (before, after) = paces.split_at(cold);
+        // Between the two lies a block in which it turns.
+        let after = &after[1..];
+        lowest(after) - highest(before) > highest(after) - lowest(after)
+    });
+    cold.map_or(steady, |cold| steady + (cold + 1) * size)
 }
 
 fn mean(values: &[f64]) -> f64 {

@@ -80,6 +80,18 @@ impl Evidence {
         self.ruling == Ruling::Unsustainable && (self.hint.is_some() || self.settled)
     }
 
+    /// What the service could do, as far as this trial tells.
+    pub(super) fn could(&self) -> Option<Estimate> {
+        let by_drift = |d: Estimate| Estimate {
+            value: self.offered * (1.0 - d.value.max(0.0)),
+            low: self.offered * (1.0 - d.high.max(0.0)),
+            high: self.offered * (1.0 - d.low.max(0.0)),
+        };
+        let width = |e: &Estimate| e.high - e.low;
+        let both = self.hint.into_iter().chain(self.drift.map(by_drift));
+        both.min_by(|a, b| width(a).total_cmp(&width(b)))
+    }
+
     /// Whether it held more than `other`, which failed, is said to be able to.
     pub(super) fn held_more_than(&self, other: &Self) -> bool {
         let most = other
@@ -111,18 +123,23 @@ pub(super) fn too_short_s(all: &[Evidence]) -> f64 {
 }
 
 /// Whether longer trials say otherwise: one of twice the length held the rate at which this one looked overloaded (a cold
-/// start, for example), or two full-length ones could do less than this one held (somebody else's load that comes and goes).
+/// start, for example), or failed where this one held, or two full-length ones could do less than this one held (somebody else's
+/// load that comes and goes).
 fn is_refuted(trial: &Evidence, all: &[Evidence]) -> bool {
     let longer = || all.iter().filter(|e| e.load_s >= 2.0 * trial.load_s);
     if trial.held() {
-        let did_less = |e: &&Evidence| e.full && e.hint.is_some() && trial.held_more_than(e);
-        return longer().filter(did_less).count() >= 2;
+        let did_less = |e: &&Evidence| e.hint.is_some() && trial.held_more_than(e);
+        return longer()
+            .filter(did_less)
+            .any(|e| e.offered <= 1.003 * trial.offered)
+            || longer().filter(|e| e.full && did_less(e)).count() >= 2;
     }
-    // What a full-length trial served outranks what a short one did: the service was not the same all the time.
-    let outranked = |e: &Evidence| match (e.hint.filter(|_| e.full), trial.hint) {
-        (Some(long), Some(short)) => {
+    // What a full-length trial served, or a longer one that was overloaded as much, outranks what a short one did: the service was
+    // not the same all the time.
+    let outranked = |e: &Evidence| match (e.hint, trial.hint) {
+        (Some(long), Some(short)) if e.full || e.offered >= 0.9 * trial.offered => {
             let apart = 1.5 * (long.high - long.low).hypot(short.high - short.low) / 2.0;
-            (long.value - short.value).abs() > apart && 2.0 * trial.load_s <= e.load_s
+            (long.value - short.value).abs() > apart
         }
         _ => false,
     };

@@ -20,6 +20,9 @@ use super::stop::StopRule;
 use super::{Answer, Bracket, Goal, Left, Observed, Probe, Search, Status, Step};
 use crate::units::{Plain, Rate};
 
+/// Share of the load that may be left undone at a rate that counts as sustained.
+const TOLERATED: f64 = 0.01;
+
 /// Where a search begins and when it ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdaptiveConfig {
@@ -115,18 +118,22 @@ impl Adaptive {
             _ => Status::Undecided,
         };
         let interval = belief.as_ref().filter(|_| failed.is_some());
-        // The answer is always within: a later trial may have moved the belief.
-        let end = |of: fn(&Belief) -> f64| interval.map(|b| Rate::per_minute(of(b)).rounded());
-        let low = end(|b| b.low).map(|low| rate.filter(|r| *r < low).unwrap_or(low));
-        let high = end(|b| b.high).map(|high| rate.filter(|r| *r > high).unwrap_or(high));
+        // The answer is always within: a later trial may have moved the belief. Where trials spoke against each other, all that is
+        // sure of a rate that held is what the ruling says of it.
+        let torn = standing.contradiction().is_some() || belief.is_some_and(|b| b.collapses);
+        let sure = if torn { 1.0 - TOLERATED } else { 1.0 };
+        let answer = rate.map(Rate::as_per_minute);
+        let low = interval.map(|b| answer.map_or(b.low, |a| b.low.min(sure * a)));
+        let high = interval.map(|b| answer.map_or(b.high, |a| b.high.max(a)));
+        let end = |per_minute: f64| Rate::per_minute(per_minute).rounded();
         let mut reason = why.to_owned();
         if let Some(text) = standing.contradiction() {
             reason = format!("{reason}; {text}");
         }
         Answer {
             rate,
-            low: low.or(held),
-            high,
+            low: low.map(end).or(held),
+            high: high.map(end),
             status,
             reason,
             termination_code: code.to_owned(),

@@ -30,8 +30,17 @@ const ROUGH: f64 = 0.04;
 const DULL: f64 = 0.08;
 /// By how much longer than a trial that was too short the next ones are.
 const LONGER: f64 = 2.0;
+/// Share of the full duration beyond which no look is drawn out because those before told too little: a full-length trial at the answer
+/// tells more.
+const LONG: f64 = 1.0 / 3.0;
+/// Most patient looks at the saturated service.
+const LOOKS: usize = 3;
+/// Most patient looks of all kinds near the capacity, where overload costs throughput.
+const MOST_LOOKS: usize = 9;
+/// Most load of all looks, in full durations.
+const MOST_LOOKING: f64 = 1.5;
 /// Full-length trials on both sides of the capacity that are so close are enough.
-const BESIDE: f64 = 1.03;
+const BESIDE: f64 = 1.035;
 /// Most load of a search, in full durations.
 const MOST: f64 = 8.0;
 /// The answer's distance below the median, in half widths.
@@ -264,7 +273,10 @@ impl<'a> Standing<'a> {
             .filter(|e| e.load_s >= 0.9 * self.middle_s() && !e.full)
             .filter(dull);
         let told_too_little_s = before.map(|e| 2.0 * e.load_s).fold(0.0, f64::max);
-        let longest_s = self.middle_s().max(1.25 * at_least_s).max(told_too_little_s);
+        let longest_s = self
+            .middle_s()
+            .max(told_too_little_s.min(LONG * self.config.duration_s))
+            .max(1.25 * at_least_s);
         Plan::Locate {
             rate,
             duration_s: longest_s.min(self.config.duration_s),
@@ -286,7 +298,10 @@ impl<'a> Standing<'a> {
         }
         let tried = || self.evidence.iter().filter(|e| e.full && !e.held());
         // Once a full-length trial has spoken against them, short ones have no more to say.
-        if !sharp && !self.is_exhausted() && tried().next().is_none() {
+        if !sharp && !self.is_exhausted(belief) && tried().next().is_none() {
+            if let Some(odd) = self.odd_one_out().filter(|_| belief.collapses) {
+                return self.locate_for(odd.offered, self.patience_s().max(LONGER * odd.load_s));
+            }
             if !belief.collapses {
                 let above = if belief.half_width() > ROUGH { ABOVE } else { NEAR };
                 return self.locate(belief.high * above);
@@ -316,21 +331,49 @@ impl<'a> Standing<'a> {
         if tried().count() >= CONFIRMATIONS {
             return Plan::Done("no rate near the estimate was sustained for the whole duration");
         }
-        // Below every rate that was tried in vain.
-        let rate = (belief.median * (1.0 - self.step())).min(refuted * (1.0 - self.step()));
+        // Below every rate that was tried in vain, and, unless overload costs this service throughput, below what it then did.
+        let did = tried().filter(|_| !belief.collapses).filter_map(Evidence::could);
+        let could = did.map(|e| e.value - STEP * (e.high - e.low) / 2.0);
+        let top = belief.median.min(refuted);
+        let below = could.fold(top * (1.0 - self.step()), f64::min);
+        // What held already is not asked again: half way up.
+        let rate = match self.confirmed() {
+            Some(held) if below <= held.offered * 1.002 => (held.offered * top).sqrt(),
+            _ => below,
+        };
         Plan::Confirm {
             rate: Rate::per_minute(rate.max(LOWEST)).rounded(),
         }
     }
 
-    /// Whether as many saturated trials were made as are worth their time.
-    fn is_exhausted(&self) -> bool {
-        let load_s: f64 = self
+    /// A short trial that held what all others say the service cannot do, and that nothing of twice its length bears out.
+    fn odd_one_out(&self) -> Option<&Evidence> {
+        let overloaded = || self.evidence.iter().filter(|e| e.hint.is_some());
+        let odd =
+            |e: &&Evidence| e.load_s < 0.9 * self.patience_s() && overloaded().any(|o| e.held_more_than(o));
+        let odd = self
             .evidence
             .iter()
-            .filter(|e| e.hint.is_some() && !e.confirming)
-            .map(|e| e.load_s)
-            .sum();
-        load_s >= 2.0 * self.config.duration_s
+            .filter(odd)
+            .max_by(|a, b| a.offered.total_cmp(&b.offered))?;
+        let borne_out =
+            |e: &Evidence| e.held() && e.load_s >= 2.0 * odd.load_s && e.offered >= 0.995 * odd.offered;
+        (!self.evidence.iter().any(borne_out)).then_some(odd)
+    }
+
+    /// Whether as many looks were made as are worth their time.
+    fn is_exhausted(&self, belief: &Belief) -> bool {
+        let patient = 0.9 * self.patience_s().min(self.config.duration_s);
+        let looks = || self.evidence.iter().filter(|e| e.hint.is_some() && !e.confirming);
+        let load_s: f64 = looks().map(|e| e.load_s).sum();
+        if load_s >= MOST_LOOKING * self.config.duration_s {
+            return true;
+        }
+        let patiently = |e: &&Evidence| e.load_s >= patient;
+        if belief.collapses {
+            let near = |e: &&Evidence| (e.offered / belief.median).ln().abs() < 0.2;
+            return self.evidence.iter().filter(patiently).filter(near).count() >= MOST_LOOKS;
+        }
+        looks().filter(patiently).count() >= LOOKS
     }
 }
