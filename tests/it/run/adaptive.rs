@@ -278,6 +278,27 @@ fn a_dry_run_tells_the_likely_hours() {
 }
 
 #[test]
+fn the_likely_hours_leave_out_confirmations_that_are_not_asked_for() {
+    let lengths = ["8", "9", "10"];
+    let pairs: Vec<String> = lengths
+        .iter()
+        .flat_map(|i| lengths.map(|o| format!("{i}:{o}")))
+        .collect();
+    let space = scripted(&format!("TOKENS_LIST={}\nCONFIRM=edges", pairs.join(",")));
+    let (_, outline) = space.answer(&["--dry-run"]);
+    let of = |pair: &str| {
+        let pairs = outline["pairs"].as_array().unwrap();
+        let found = pairs.iter().find(|p| p["pair"] == pair).unwrap();
+        let seconds = 3600.0 * found["likely_hours"].as_f64().unwrap();
+        (found["likely_trials"].as_u64().unwrap(), seconds)
+    };
+    let (corner, middle) = (of("8_8"), of("9_9"));
+    assert_eq!(corner, of("10_8"));
+    assert_eq!(corner.0, middle.0 + 1, "{corner:?} {middle:?}");
+    assert!(corner.1 - middle.1 >= 60.0 - 1e-6, "{corner:?} {middle:?}");
+}
+
+#[test]
 fn the_interval_holds_the_embedded_servers_capacity() {
     let space =
         Workspace::native("SEARCH=adaptive\nARRIVAL=\nTOKENS_LIST=32:16\nREQ_MIN_START=3000\nDURATION=6s");
