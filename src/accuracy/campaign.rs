@@ -9,7 +9,8 @@ use crate::capacity::{Capacity, Evidence};
 use crate::explore::pool;
 use crate::report::accuracy::Searched;
 use crate::runner::TrialError;
-use crate::search::{Adaptive, Answer, Observed, Prior, Status, neighbours};
+use crate::search::grid::{Expected, is_corner};
+use crate::search::{Adaptive, Observed, neighbours};
 use crate::units::{Rate, TokenPair};
 use crate::workload::seeds;
 
@@ -37,9 +38,6 @@ impl Manner {
         }
     }
 }
-
-/// What is known of a pair that was searched.
-type Answered = neighbours::Known;
 
 /// Campaigns of the grids of a panel, `plan.searches` for each grid, combination and manner. Only the adaptive search
 /// learns from neighbours, so only its combinations are run.
@@ -120,7 +118,7 @@ fn campaign(
         return Ok(Vec::new());
     };
     let pairs = first.entry.server.pairs();
-    let mut known: Vec<Answered> = Vec::new();
+    let mut known: Vec<neighbours::Known> = Vec::new();
     let mut all = Vec::new();
     for place in neighbours::order(pairs) {
         let (cell, pair) = (&cells[place], pairs[place]);
@@ -130,10 +128,9 @@ fn campaign(
         let (from, to) = plan.start;
         let truth = cell.truth(choice.duration_s).capacity.as_per_minute();
         let start = Rate::per_minute(truth * from * (to / from).powf(draw));
-        let expected = if manner == Manner::Independent {
-            Vec::new()
-        } else {
-            known.clone()
+        let expected = match manner {
+            Manner::Independent => Expected::default(),
+            Manner::Always | Manner::Edges => Expected::of(&known, pair),
         };
         let one = One {
             server,
@@ -141,11 +138,11 @@ fn campaign(
             plan,
             seed,
             start,
-            prior: neighbours::predict(&expected, pair),
+            expected,
         };
         let confirm = manner != Manner::Edges || is_corner(pair, pairs);
-        let found = one.find(confirm, &expected, pair, watcher)?;
-        known.extend(answered(pair, &found.answer));
+        let found = one.find(confirm, watcher)?;
+        known.extend(neighbours::Known::of(pair, &found.answer));
         all.push(Searched {
             start: start.as_per_minute(),
             campaign: Some(manner.name().to_owned()),
@@ -162,21 +159,15 @@ struct One<'a> {
     plan: &'a Plan,
     seed: u64,
     start: Rate,
-    prior: Option<Prior>,
+    expected: Expected,
 }
 
 impl One<'_> {
     /// Finds the capacity. What was not to be confirmed is, where it contradicts what is known.
-    fn find(
-        &self,
-        confirm: bool,
-        known: &[Answered],
-        pair: TokenPair,
-        watcher: &dyn Watcher,
-    ) -> Result<Capacity, TrialError> {
+    fn find(&self, confirm: bool, watcher: &dyn Watcher) -> Result<Capacity, TrialError> {
         let mut search = self.search(confirm);
         let found = self.go_on(&mut search, watcher)?;
-        if confirm || !self.is_contradicted(&found.answer, known, pair) {
+        if confirm || !self.expected.is_contradicted_by(&found.answer) {
             return Ok(found);
         }
         let mut search = self.search(true);
@@ -193,55 +184,13 @@ impl One<'_> {
     fn search(&self, confirm: bool) -> Adaptive {
         Adaptive::new(
             self.choice
-                .adaptive(&self.plan.rules, self.start, self.prior, confirm),
+                .adaptive(&self.plan.rules, self.start, self.expected.prior, confirm),
         )
     }
 
     fn go_on(&self, search: &mut Adaptive, watcher: &dyn Watcher) -> Result<Capacity, TrialError> {
         find(self.server, self.choice, self.plan, self.seed, search, watcher)
     }
-
-    /// Whether an answer is not what other pairs let expect: capacity does not rise with the number of tokens, and it is
-    /// not far from the prediction.
-    fn is_contradicted(&self, answer: &Answer, known: &[Answered], pair: TokenPair) -> bool {
-        let (Some(low), Some(high), Some(prior)) = (answer.low, answer.high, &self.prior) else {
-            return true;
-        };
-        low > prior.high
-            || high < prior.low
-            || known.iter().any(|k| {
-                (is_within(pair, k.pair) && high < k.low) || (is_within(k.pair, pair) && low > k.high)
-            })
-    }
-}
-
-/// Whether `a` asks for at most as much as `b`, of both kinds of tokens.
-fn is_within(a: TokenPair, b: TokenPair) -> bool {
-    a.input.mean() <= b.input.mean() && a.output.mean() <= b.output.mean()
-}
-
-/// Whether a pair has the shortest or the longest prompts of all, and the shortest or the longest responses.
-fn is_corner(pair: TokenPair, pairs: &[TokenPair]) -> bool {
-    let at_an_end = |length: fn(&TokenPair) -> f64| {
-        let (mine, all) = (length(&pair), || pairs.iter().map(length));
-        all().all(|other| mine <= other) || all().all(|other| mine >= other)
-    };
-    at_an_end(|p| p.input.mean()) && at_an_end(|p| p.output.mean())
-}
-
-/// What an answer tells the pairs after it.
-fn answered(pair: TokenPair, answer: &Answer) -> Option<Answered> {
-    if !matches!(answer.status, Status::Bracketed | Status::Estimated) {
-        return None;
-    }
-    let (low, high) = (answer.low?, answer.high?);
-    let middle = (low.as_per_minute() * high.as_per_minute()).sqrt();
-    (low.as_per_minute() > 0.0 && high >= low).then(|| Answered {
-        pair,
-        capacity: Rate::per_minute(middle),
-        low,
-        high,
-    })
 }
 
 /// A trial as a search learns of it.
@@ -251,32 +200,5 @@ fn observed(seen: &Evidence) -> Observed<'_> {
         verdict: &seen.verdict,
         offered: seen.offered,
         load_s: seen.load_s,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::units::TokenRange;
-
-    fn pair(input: u32, output: u32) -> TokenPair {
-        TokenPair {
-            input: TokenRange::exactly(input),
-            output: TokenRange::exactly(output),
-        }
-    }
-
-    #[test]
-    fn a_grid_has_four_corners() {
-        let mut pairs = Vec::new();
-        for input in [16, 64, 256] {
-            pairs.extend([8, 32, 128].map(|output| pair(input, output)));
-        }
-        let corners: Vec<TokenPair> = pairs.iter().copied().filter(|p| is_corner(*p, &pairs)).collect();
-        assert_eq!(
-            corners,
-            [pair(16, 8), pair(16, 128), pair(256, 8), pair(256, 128)]
-        );
-        assert!(is_within(pair(16, 8), pair(16, 32)) && !is_within(pair(64, 8), pair(16, 32)));
     }
 }

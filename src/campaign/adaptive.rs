@@ -69,7 +69,7 @@ impl Pair<'_> {
                 bracket,
             } = found;
             evidence.extend(more);
-            if !confirm && self.begun.is_contradicted_by(&answer) {
+            if !confirm && self.begun.expected().is_contradicted_by(&answer) {
                 confirm = true;
                 let text =
                     "the answer is not what the other pairs let expect: it is confirmed at full length";

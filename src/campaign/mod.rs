@@ -3,6 +3,7 @@
 mod adaptive;
 mod files;
 mod home;
+mod ideal;
 mod loadgen;
 mod neighbours;
 mod outline;
@@ -23,8 +24,8 @@ pub use target::{Target, TargetError};
 pub use trials::Trials;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use crate::capacity::{self, Capacity};
 use crate::executor::Executor;
@@ -145,7 +146,7 @@ impl Campaign<'_> {
         let lease = self.lease(&folder, observer)?;
         self.store.sweep(&name)?;
         let stored = if self.fresh {
-            std::collections::BTreeMap::new()
+            BTreeMap::new()
         } else {
             self.store.trials(&name)?
         };
@@ -155,6 +156,40 @@ impl Campaign<'_> {
             count: place.1,
             stored: stored.len(),
         });
+        let conditions = self.conditions(experiment);
+        let (capacity, prior) =
+            self.search_pair(experiment, &folder, &conditions, (&lease, stored), observer)?;
+        lease.check()?;
+        let words = self.words(&capacity);
+        let answer = PairAnswer {
+            pair: pair.clone(),
+            true_capacity: self.target.true_capacity(&experiment.classes),
+            capacity,
+            prior,
+            conditions,
+            words,
+        };
+        self.write_answer(&folder, &answer)?;
+        self.answered.borrow_mut().insert(pair.clone());
+        observer.see(&Event::PairDone {
+            pair: pair.clone(),
+            answer: answer.capacity.answer.clone(),
+            words: answer.words.clone(),
+            trials: answer.capacity.evidence.len() as u32,
+            reused: answer.capacity.evidence.iter().filter(|e| e.reused).count() as u32,
+        });
+        Ok(answer)
+    }
+
+    /// Searches a pair, and returns what was believed of it before the first trial as well.
+    fn search_pair(
+        &self,
+        experiment: &Experiment,
+        folder: &Path,
+        conditions: &Conditions,
+        (lease, stored): (&Lease, BTreeMap<String, (PathBuf, Manifest)>),
+        observer: &mut dyn Observer,
+    ) -> Result<(Capacity, Option<Prior>), TrialError> {
         let criterion = rules::criterion(self.settings);
         let job = |spec: &TrialSpec| self.trials.job(spec);
         let place = Cell::new(None);
@@ -171,7 +206,7 @@ impl Campaign<'_> {
             .collect();
         let live = Live::new(Setup {
             store: self.store,
-            lease: &lease,
+            lease,
             loadgen: self.loadgen,
             executor: self.executor,
             job: &job,
@@ -183,11 +218,8 @@ impl Campaign<'_> {
             retries: self.settings.retries,
         });
         let read = |folder: &Path, spec: &TrialSpec| Ok(self.loadgen.read(&self.trials.job(spec), folder)?);
-        let conditions = self.conditions(experiment);
-        let mut prior = None;
-        let capacity = if self.settings.search == SearchKind::Adaptive {
-            let begun = self.begin(experiment, &folder, conditions.clone())?;
-            prior = begun.prior;
+        if self.settings.search == SearchKind::Adaptive {
+            let begun = self.begin(experiment, folder, conditions.clone())?;
             let search = adaptive::Pair {
                 campaign: self,
                 experiment,
@@ -197,47 +229,33 @@ impl Campaign<'_> {
                 place: &place,
             };
             let mut runner = live;
-            search.find(stored, &mut runner, observer)?
+            Ok((search.find(stored, &mut runner, observer)?, begun.prior))
         } else {
             let mut runner = Memo::new(live, stored, &read, criterion.needs_full_length());
-            capacity::find(
+            let found = capacity::find(
                 rules::search(self.settings, experiment).as_mut(),
                 criterion.as_ref(),
                 &mut runner,
                 &capacity::Experiment {
-                    pair,
+                    pair: &experiment.name,
                     spec: &|probe| self.trials.spec(experiment, probe),
                     cooldown_s: self.settings.cooldown.as_secs_f64(),
                     interrupted: self.interrupted,
                 },
                 observer,
-            )?
-        };
-        lease.check()?;
-        let words = self.words(&capacity);
-        let answer = PairAnswer {
-            pair: pair.clone(),
-            true_capacity: self.target.true_capacity(&experiment.classes),
-            capacity,
-            prior,
-            conditions,
-            words,
-        };
-        write_json(&folder.join(layout::CAPACITY), &self.capacity_file(&answer))?;
+            )?;
+            Ok((found, None))
+        }
+    }
+
+    /// Writes the answer into the folder of its pair, with its picture.
+    fn write_answer(&self, folder: &Path, answer: &PairAnswer) -> Result<(), TrialError> {
+        write_json(&folder.join(layout::CAPACITY), &self.capacity_file(answer))?;
         // A picture that cannot be drawn or written costs itself only.
         if let Ok(svg) = answer.curve().svg() {
             let _ = fs_err::write(folder.join(layout::CURVE), svg);
         }
-        files::finish(&answer)?;
-        self.answered.borrow_mut().insert(pair.clone());
-        observer.see(&Event::PairDone {
-            pair: pair.clone(),
-            answer: answer.capacity.answer.clone(),
-            words: answer.words.clone(),
-            trials: answer.capacity.evidence.len() as u32,
-            reused: answer.capacity.evidence.iter().filter(|e| e.reused).count() as u32,
-        });
-        Ok(answer)
+        files::finish(answer)
     }
 
     /// The answer of an adaptive search in a sentence.
@@ -288,6 +306,8 @@ impl Campaign<'_> {
             pair: answer.pair.clone(),
             experiment_type: rules::experiment_type(self.settings).to_owned(),
             evaluation: rules::criterion_name(self.settings).to_owned(),
+            duration_s: Some(self.settings.duration.as_secs_f64()),
+            success_rate_percent: Some(self.settings.success_rate_percent),
             search: rules::search_name(self.settings).to_owned(),
             answer: answer.capacity.answer.clone(),
             load_seconds: answer.capacity.load_seconds(),

@@ -1,19 +1,16 @@
 //! What the other pairs of a results folder say about one, and in which order the pairs of a grid are searched.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use super::Campaign;
+use super::{Campaign, rules};
+use crate::search::Prior;
+use crate::search::grid::{Expected, GRID, is_corner};
 use crate::search::neighbours::{self, Known};
-use crate::search::{Answer, Prior, Status};
 use crate::settings::{Confirm, Experiment, SearchKind, Settings};
 use crate::store::capacity::SEARCH_SCHEMA;
 use crate::store::generations::FolderName;
 use crate::store::{CapacityFile, Conditions, SearchFile, StoreError, layout, read_json, write_json};
 use crate::units::{Rate, TokenPair};
-
-/// So many pairs are a grid, not a list that somebody put in order.
-const GRID: usize = 4;
 
 /// In which order experiments are searched: places in the list. The adaptive search takes a grid of pairs in the order in
 /// which they inform each other; everything else stays as it was given.
@@ -29,59 +26,30 @@ pub fn order(settings: &Settings, experiments: &[Experiment]) -> Vec<usize> {
 
 /// Whether the answer of an experiment is held for a full DURATION whatever it is: all of them, or with `CONFIRM=edges`
 /// the corners of a grid, and what is no pair.
-fn is_confirmed(settings: &Settings, experiment: &Experiment) -> bool {
+pub(super) fn is_confirmed(settings: &Settings, experiment: &Experiment) -> bool {
     let pairs: Vec<TokenPair> = settings.experiments.iter().filter_map(Experiment::pair).collect();
-    let Some(pair) = experiment.pair() else {
-        return true;
-    };
-    let at_the_edge = |length: fn(&TokenPair) -> f64| {
-        let (mine, all) = (length(&pair), || pairs.iter().map(length));
-        all().all(|other| mine <= other) || all().all(|other| mine >= other)
-    };
-    settings.confirm == Confirm::Always
-        || pairs.len() < GRID
-        || (at_the_edge(|p| p.input.mean()) && at_the_edge(|p| p.output.mean()))
-}
-
-/// Whether `a` asks for at most as much as `b`, of both kinds of tokens.
-fn is_within(a: TokenPair, b: TokenPair) -> bool {
-    a.input.mean() <= b.input.mean() && a.output.mean() <= b.output.mean()
-}
-
-/// The larger, or the smaller, of two rates that may be missing.
-fn pick(rates: impl Iterator<Item = Rate>, wanted: Ordering) -> Option<Rate> {
-    rates.reduce(|a, b| {
-        if b.as_per_minute().total_cmp(&a.as_per_minute()) == wanted {
-            b
-        } else {
-            a
-        }
-    })
+    settings.confirm == Confirm::Always || experiment.pair().is_none_or(|pair| is_corner(pair, &pairs))
 }
 
 impl SearchFile {
     /// What `known` answers let expect of `pair`.
     fn expecting(mut self, known: &BTreeMap<String, Known>, pair: TokenPair) -> Self {
         let all: Vec<Known> = known.values().copied().collect();
-        self.prior = neighbours::predict(&all, pair);
+        let expected = Expected::of(&all, pair);
+        self.prior = expected.prior;
+        self.at_least = expected.at_least;
+        self.at_most = expected.at_most;
         self.neighbours = known.keys().cloned().collect();
-        // Capacity does not rise with the number of tokens.
-        let larger = all.iter().filter(|k| is_within(pair, k.pair));
-        let smaller = all.iter().filter(|k| is_within(k.pair, pair));
-        self.at_least = pick(larger.map(|k| k.low), Ordering::Greater);
-        self.at_most = pick(smaller.map(|k| k.high), Ordering::Less);
         self
     }
 
-    /// Whether an answer is not what the other pairs let expect, or there was nothing to expect.
-    pub(super) fn is_contradicted_by(&self, answer: &Answer) -> bool {
-        let (Some(low), Some(high), Some(prior)) = (answer.low, answer.high, &self.prior) else {
-            return true;
-        };
-        low > prior.high
-            || high < prior.low
-            || self.at_least.is_some_and(|least| high < least)
-            || self.at_most.is_some_and(|most| low > most)
+    /// What the other pairs let expect.
+    pub(super) fn expected(&self) -> Expected {
+        Expected {
+            prior: self.prior,
+            at_least: self.at_least,
+            at_most: self.at_most,
+        }
     }
 }
 
@@ -160,9 +128,7 @@ impl Campaign<'_> {
                 continue;
             };
             let counts = file.pair != but
-                && file.conditions.as_ref() == Some(conditions)
-                && file.experiment_type == super::rules::experiment_type(self.settings)
-                && file.evaluation == super::rules::criterion_name(self.settings)
+                && means_the_same(&file, self.settings, conditions)
                 && (!self.fresh || self.answered.borrow().contains(&file.pair));
             if let Some(found) = known_of(&file).filter(|_| counts) {
                 known.insert(file.pair, found);
@@ -172,22 +138,22 @@ impl Campaign<'_> {
     }
 }
 
+/// Whether an answer was measured under these conditions, and is what these settings ask for: as many good requests, for
+/// as long, by the same rule.
+fn means_the_same(file: &CapacityFile, settings: &Settings, conditions: &Conditions) -> bool {
+    file.conditions.as_ref() == Some(conditions)
+        && file.experiment_type == rules::experiment_type(settings)
+        && file.evaluation == rules::criterion_name(settings)
+        && file.duration_s == Some(settings.duration.as_secs_f64())
+        && file.success_rate_percent == Some(settings.success_rate_percent)
+}
+
 /// The answer of a pair, where it is known on both sides.
 fn known_of(file: &CapacityFile) -> Option<Known> {
-    let Some(FolderName::Pair(pair)) = FolderName::parse(&file.pair) else {
-        return None;
-    };
-    if !matches!(file.answer.status, Status::Bracketed | Status::Estimated) {
-        return None;
+    match FolderName::parse(&file.pair) {
+        Some(FolderName::Pair(pair)) => Known::of(pair, &file.answer),
+        _ => None,
     }
-    let (low, high) = (file.answer.low?, file.answer.high?);
-    let (from, to) = (low.as_per_minute(), high.as_per_minute());
-    (from > 0.0 && to >= from).then(|| Known {
-        pair,
-        capacity: Rate::per_minute((from * to).sqrt()),
-        low,
-        high,
-    })
 }
 
 /// What is believed of a pair, in words.
@@ -210,6 +176,7 @@ pub(super) fn in_words(begun: &SearchFile, prior: &Prior) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::search::{Answer, Status};
     use crate::settings::Sources;
     use crate::trial::{LoadGenSpec, TargetSpec};
     use crate::workload::{Arrival, PromptSource, PromptSpec};
@@ -262,97 +229,34 @@ mod tests {
         assert_eq!(places, (0..9).collect::<Vec<_>>());
     }
 
-    fn begun() -> SearchFile {
-        SearchFile {
-            schema: SEARCH_SCHEMA,
-            settings: BTreeMap::new(),
-            conditions: Conditions {
-                target: TargetSpec {
-                    label: String::new(),
-                    model: String::new(),
-                    api: String::new(),
-                },
-                arrival: Arrival::Poisson,
-                prompts: PromptSpec {
-                    source: PromptSource::Builtin,
-                    unique_prefix: true,
-                },
-                loadgen: LoadGenSpec {
-                    name: String::new(),
-                    version: String::new(),
-                    options: Vec::new(),
-                },
+    fn conditions() -> Conditions {
+        Conditions {
+            target: TargetSpec {
+                label: String::new(),
+                model: String::new(),
+                api: String::new(),
             },
-            neighbours: Vec::new(),
-            prior: None,
-            at_least: None,
-            at_most: None,
-            confirm: false,
+            arrival: Arrival::Poisson,
+            prompts: PromptSpec {
+                source: PromptSource::Builtin,
+                unique_prefix: true,
+            },
+            loadgen: LoadGenSpec {
+                name: String::new(),
+                version: String::new(),
+                options: Vec::new(),
+            },
         }
     }
 
-    fn pair(input: u32, output: u32) -> TokenPair {
-        TokenPair {
-            input: crate::units::TokenRange::exactly(input),
-            output: crate::units::TokenRange::exactly(output),
-        }
-    }
-
-    #[test]
-    fn what_is_not_as_expected_is_a_contradiction() {
-        let known = |input, output, capacity: f64| {
-            let at = |factor: f64| Rate::per_minute(capacity * factor);
-            let known = Known {
-                pair: pair(input, output),
-                capacity: at(1.0),
-                low: at(0.98),
-                high: at(1.02),
-            };
-            (format!("{input}_{output}"), known)
-        };
-        let all = BTreeMap::from([
-            known(8, 8, 1000.0),
-            known(8, 512, 100.0),
-            known(512, 8, 800.0),
-            known(512, 512, 80.0),
-        ]);
-        let begun = begun().expecting(&all, pair(64, 64));
-        assert_eq!(begun.neighbours.len(), 4);
-        assert_eq!(begun.at_most, Some(Rate::per_minute(1020.0)));
-        assert_eq!(begun.at_least, Some(Rate::per_minute(80.0 * 0.98)));
-        let prior = begun.prior.unwrap();
-        let answer = |low: f64, high: f64| Answer {
-            rate: Some(Rate::per_minute(low)),
-            low: Some(Rate::per_minute(low)),
-            high: Some(Rate::per_minute(high)),
-            status: Status::Estimated,
-            reason: String::new(),
-            termination_code: String::new(),
-            confirmed_s: None,
-        };
-        let middle = prior.capacity.as_per_minute();
-        assert!(!begun.is_contradicted_by(&answer(0.98 * middle, 1.02 * middle)));
-        assert!(
-            begun.is_contradicted_by(&answer(1100.0, 1150.0)),
-            "above a smaller pair"
-        );
-        assert!(
-            begun.is_contradicted_by(&answer(60.0, 70.0)),
-            "below a larger pair"
-        );
-        assert!(
-            super::tests::begun().is_contradicted_by(&answer(middle, middle)),
-            "nothing was expected"
-        );
-    }
-
-    #[test]
-    fn only_answers_with_both_ends_tell_of_other_pairs() {
-        let mut file = CapacityFile {
+    fn answered(settings: &Settings) -> CapacityFile {
+        CapacityFile {
             schema: 2,
             pair: "8_64".to_owned(),
             experiment_type: "MST".to_owned(),
             evaluation: "drift".to_owned(),
+            duration_s: Some(settings.duration.as_secs_f64()),
+            success_rate_percent: Some(settings.success_rate_percent),
             search: "adaptive".to_owned(),
             answer: Answer {
                 rate: Some(Rate::per_minute(90.0)),
@@ -365,21 +269,40 @@ mod tests {
             },
             load_seconds: 1.0,
             true_capacity: None,
-            conditions: None,
+            conditions: Some(conditions()),
             prior: None,
             evidence: Vec::new(),
-        };
+        }
+    }
+
+    #[test]
+    fn only_answers_to_the_same_question_are_taken() {
+        let settings = settings("8:8", "adaptive", "");
+        let same = |file: &CapacityFile| means_the_same(file, &settings, &conditions());
+        let file = answered(&settings);
+        assert!(same(&file));
+        let changed: [fn(&mut CapacityFile); 7] = [
+            |f| f.success_rate_percent = Some(99.0),
+            |f| f.duration_s = f.duration_s.map(|s| s / 2.0),
+            |f| f.duration_s = None,
+            |f| f.evaluation = "welch".to_owned(),
+            |f| f.experiment_type = "MIT".to_owned(),
+            |f| f.conditions = None,
+            |f| f.conditions.as_mut().unwrap().arrival = Arrival::Stratified,
+        ];
+        for (place, change) in changed.iter().enumerate() {
+            let mut other = file.clone();
+            change(&mut other);
+            assert!(!same(&other), "change {place}");
+        }
+    }
+
+    #[test]
+    fn only_pairs_tell_of_other_pairs() {
+        let mut file = answered(&settings("8:8", "adaptive", ""));
         let known = known_of(&file).unwrap();
-        assert_eq!(
-            (known.pair, known.capacity),
-            (pair(8, 64), Rate::per_minute(90.0))
-        );
-        file.answer.status = Status::Undecided;
-        assert_eq!(known_of(&file), None);
-        file.answer.status = Status::Estimated;
-        file.answer.high = None;
-        assert_eq!(known_of(&file), None);
-        file.answer.high = Some(Rate::per_minute(100.0));
+        assert_eq!((known.pair.input.max, known.pair.output.max), (8, 64));
+        assert_eq!(known.capacity, Rate::per_minute(90.0));
         file.pair = "mix_8_8@0.5+9_9@0.5".to_owned();
         assert_eq!(known_of(&file), None);
     }

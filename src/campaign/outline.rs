@@ -1,6 +1,7 @@
 //! What a run is going to do, before it does it: `mst run --dry-run`.
 
-use super::{Target, Trials, rules};
+use super::neighbours::is_confirmed;
+use super::{Target, Trials, ideal, rules};
 use crate::loadgen::{LoadGenError, LoadGenerator};
 use crate::search::{Goal, Probe, StagesConfig};
 use crate::settings::{Experiment, SearchKind, Settings};
@@ -10,8 +11,8 @@ use crate::workload::PromptSource;
 
 /// Factor of the adaptive search's first probes.
 const ADAPTIVE_RAMP: f64 = 4.0;
-/// Load of an adaptive search that is likely, in trials of full length: one confirms, the probes before it add about half.
-const ADAPTIVE_LOAD: f64 = 1.5;
+/// The first rate of an adaptive search is guessed to be this share of the capacity.
+const FIRST: f64 = 0.05;
 
 /// The plan of one pair.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -30,7 +31,8 @@ pub struct Outline {
     pub most_trials: u32,
     /// Hours of load and cool-down if all of them are run in full.
     pub most_hours: f64,
-    /// Hours of load and cool-down that are likely, where the search has trials of very different lengths.
+    /// Hours of load and cool-down that are likely, where the search has trials of very different lengths: of the same search
+    /// against a service with twenty times the first rate as its capacity, if no trial ends early and nothing is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub likely_hours: Option<f64>,
 }
@@ -44,7 +46,11 @@ pub fn outline(settings: &Settings, experiment: &Experiment) -> Outline {
         stop,
     } = rules::config(settings, experiment);
     let adaptive = settings.search == SearchKind::Adaptive;
-    let likely_trials = rules::search(settings, experiment).left().likely;
+    let likely = adaptive.then(|| likely(settings, experiment));
+    let likely_trials = likely.map_or_else(
+        || rules::search(settings, experiment).left().likely,
+        |load| load.trials,
+    );
     let full_s = settings.duration.as_secs_f64();
     let pause_s = settings.drain.as_secs_f64() + settings.cooldown.as_secs_f64();
     let budget_s = settings
@@ -69,8 +75,16 @@ pub fn outline(settings: &Settings, experiment: &Experiment) -> Outline {
         likely_trials,
         most_trials: limit,
         most_hours: hours(f64::from(limit) * full_s, limit),
-        likely_hours: adaptive.then(|| hours(ADAPTIVE_LOAD * full_s, likely_trials)),
+        likely_hours: likely.map(|load| hours(load.seconds, load.trials)),
     }
+}
+
+/// What the adaptive search of a pair takes against a well-behaved service.
+fn likely(settings: &Settings, experiment: &Experiment) -> ideal::Load {
+    let confirm = is_confirmed(settings, experiment);
+    let mut search = rules::adaptive(settings, experiment, None, confirm);
+    let capacity = Rate::per_minute(experiment.start.as_per_minute() / FIRST);
+    ideal::load(&mut search, capacity, settings.duration.as_secs_f64())
 }
 
 /// The commands of a first trial, as they would be run, without contacting anybody.

@@ -1,10 +1,8 @@
 //! What a campaign cost in load, and what it would have cost otherwise.
 
-use super::{PairAnswer, rules};
-use crate::criterion::{Ruling, Verdict};
-use crate::search::{Observed, Search, Stages, Step};
+use super::{PairAnswer, ideal, rules};
+use crate::search::Stages;
 use crate::settings::{Experiment, SearchKind, Settings};
-use crate::units::Rate;
 
 /// The hours of a campaign of adaptive searches in words, and what they are to be held against: searches that know
 /// nothing of one another, and ramp and bisection. `None` where there is nothing to compare.
@@ -31,7 +29,9 @@ pub fn savings(settings: &Settings, answers: &[PairAnswer]) -> Option<String> {
         .filter_map(|answer| {
             let named = |e: &&Experiment| e.name == answer.pair;
             let experiment = settings.experiments.iter().find(named)?;
-            Some(of_stages(settings, experiment, answer.capacity.answer.rate?))
+            let mut search = Stages::new(rules::config(settings, experiment));
+            let capacity = answer.capacity.answer.rate?;
+            Some(ideal::load(&mut search, capacity, settings.duration.as_secs_f64()).trials)
         })
         .sum();
     let hours = f64::from(trials) * settings.duration.as_secs_f64() / 3600.0;
@@ -39,34 +39,4 @@ pub fn savings(settings: &Settings, answers: &[PairAnswer]) -> Option<String> {
         "{text}; ramp and bisection (SEARCH=stages) to these answers is {trials} trials, {hours:.2} h of load if none \
          ends early"
     ))
-}
-
-/// Trials of ramp and bisection against a service that sustains exactly what is at or below `capacity`.
-fn of_stages(settings: &Settings, experiment: &Experiment, capacity: Rate) -> u32 {
-    let mut search = Stages::new(rules::config(settings, experiment));
-    let mut trials = 0;
-    while let Step::Probe(probe) = search.next() {
-        trials += 1;
-        let ruling = if probe.rate <= capacity {
-            Ruling::Sustainable
-        } else {
-            Ruling::Unsustainable
-        };
-        let verdict = Verdict {
-            criterion: String::new(),
-            ruling,
-            margin: None,
-            bound: None,
-            capacity_hint: None,
-            reasons: Vec::new(),
-            statistics: serde_json::Value::Null,
-        };
-        search.observe(&Observed {
-            probe: &probe,
-            verdict: &verdict,
-            offered: probe.rate,
-            load_s: settings.duration.as_secs_f64(),
-        });
-    }
-    trials
 }

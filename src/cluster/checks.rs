@@ -115,6 +115,7 @@ mod tests {
     fn time_limits_are_compared_with_the_work() {
         let work = Work {
             searches: vec![(10, 15)],
+            share: 1.0,
             trial: Duration::from_mins(31),
             cooldown: Duration::from_mins(3),
             server_limit: None,

@@ -15,6 +15,8 @@ pub type Trials = (u32, u32);
 pub struct Work {
     /// Trials of each search.
     pub searches: Vec<Trials>,
+    /// What the trials that are likely take on average, as a share of one of full length: 1 unless the search has short ones.
+    pub share: f64,
     /// A trial with its drain.
     pub trial: Duration,
     /// The pause after it.
@@ -67,7 +69,7 @@ impl Work {
         let (likely, most) = self.trials();
         let each = self.trial + self.cooldown;
         (
-            each * likely + self.start().unwrap_or_default(),
+            (each * likely).mul_f64(self.share) + self.start().unwrap_or_default(),
             each * most + self.server_limit.unwrap_or_default(),
         )
     }
@@ -95,10 +97,10 @@ impl Work {
         let each = (self.trial + self.cooldown).as_secs_f64();
         let in_one = ((free + self.cooldown).as_secs_f64() / each).floor().max(1.0);
         let (likely, most) = self.trials();
-        let jobs = |trials: u32| (f64::from(trials) / in_one).ceil() as u32;
+        let jobs = |trials: f64| (trials / in_one).ceil() as u32;
         Jobs::Some {
-            likely: jobs(likely),
-            most: jobs(most),
+            likely: jobs(self.share * f64::from(likely)),
+            most: jobs(f64::from(most)),
         }
     }
 
@@ -128,6 +130,7 @@ mod tests {
     fn work() -> Work {
         Work {
             searches: vec![(6, 15), (5, 15)],
+            share: 1.0,
             trial: Duration::from_mins(31),
             cooldown: Duration::from_mins(3),
             server_limit: None,
@@ -167,6 +170,19 @@ mod tests {
         // With a server that takes long, one trial still may fit.
         work.server_limit = Some(Duration::from_hours(1));
         assert_eq!(work.jobs(Some(work.least())), Jobs::Some { likely: 11, most: 30 });
+    }
+
+    #[test]
+    fn short_trials_take_less_of_what_is_likely() {
+        let mut work = work();
+        work.share = 0.25;
+        assert_eq!(work.trials(), (11, 30));
+        assert_eq!(
+            work.time(),
+            (Duration::from_secs(11 * 34 * 60 / 4), Duration::from_hours(17))
+        );
+        let six = Some(Duration::from_hours(6));
+        assert_eq!(work.jobs(six), Jobs::Some { likely: 1, most: 3 });
     }
 
     #[test]

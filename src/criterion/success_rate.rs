@@ -140,4 +140,77 @@ mod tests {
         assert_eq!(failure(None, 95.0), None);
         assert!(failure(Some(94.99), 95.0).unwrap().starts_with("94.99 %"));
     }
+
+    /// 20 batches of ten requests each, of which so many fail.
+    fn batches(failed: [u32; 20]) -> Backlog {
+        let (mut finished, mut good) = (vec![0], vec![0]);
+        for bad in failed {
+            finished.push(finished[finished.len() - 1] + 10);
+            good.push(good[good.len() - 1] + 10 - bad);
+        }
+        Backlog::from_counts(1.0, finished.clone(), finished, good)
+    }
+
+    #[test]
+    fn the_interval_is_that_of_batch_means() {
+        // Every other batch has one failure in ten: 95 %, the standard deviation of a batch is 0.05 sqrt(20/19), and that of
+        // their mean 0.05 / sqrt(19). Student's quantile for 19 degrees of freedom is 2.0930 at 95 % and 2.8609 at 99 %.
+        let backlog = batches(std::array::from_fn(|k| (k % 2) as u32));
+        for (alpha, quantile) in [(0.05, 2.093_024), (0.01, 2.860_935)] {
+            let rate = SuccessRate::of(&backlog, 0.0, alpha).unwrap();
+            assert_eq!(rate.requests, 200);
+            let half = 100.0 * quantile * 0.05 / 19.0_f64.sqrt();
+            let off = |value: f64, expected: f64| (value - expected).abs() < 1e-4;
+            assert!(off(rate.percent.value, 95.0), "{rate:?}");
+            assert!(off(rate.percent.low, 95.0 - half), "{rate:?}");
+            assert!(off(rate.percent.high, 95.0 + half), "{rate:?}");
+        }
+    }
+
+    #[test]
+    fn errors_that_come_in_a_burst_are_less_sure_than_spread_ones() {
+        let spread = SuccessRate::of(&batches([1; 20]), 0.0, 0.05).unwrap().percent;
+        assert!(spread.high - spread.low < 1e-9 && (spread.value - 90.0).abs() < 1e-9);
+        let burst = batches(std::array::from_fn(|k| if k < 2 { 10 } else { 0 }));
+        let burst = SuccessRate::of(&burst, 0.0, 0.05).unwrap();
+        // The same share: 18 batches of 1 and two of 0 have a standard deviation of 0.3 sqrt(20/19).
+        let half = 100.0 * 2.093_024 * 0.3 / 19.0_f64.sqrt();
+        assert!((burst.percent.value - 90.0).abs() < 1e-9);
+        assert!((burst.percent.low - (90.0 - half)).abs() < 1e-3, "{burst:?}");
+        assert_eq!(burst.percent.high, 100.0, "a share is at most 100 %");
+        assert_eq!(burst.rule(95.0), Ruling::Unsure);
+    }
+
+    #[test]
+    fn the_warm_up_is_left_out_and_few_requests_tell_nothing() {
+        let bad_start = batches(std::array::from_fn(|k| if k < 5 { 10 } else { 0 }));
+        let rate = SuccessRate::of(&bad_start, 5.0, 0.05);
+        // Fifteen points are fewer than twenty batches.
+        assert_eq!(rate, None);
+        let long: Vec<u32> = (0..=600).collect();
+        let good: Vec<u32> = long.iter().map(|n| n.saturating_sub(100)).collect();
+        let backlog = Backlog::from_counts(1.0, long.clone(), long.clone(), good);
+        let rate = SuccessRate::of(&backlog, 100.0, 0.05).unwrap();
+        assert_eq!((rate.requests, rate.percent.value), (500, 100.0));
+        let all = SuccessRate::of(&backlog, 0.0, 0.05).unwrap();
+        assert!((all.percent.value - 100.0 * 500.0 / 600.0).abs() < 1e-9);
+        assert_eq!(SuccessRate::of(&backlog, 551.0, 0.05), None, "49 requests");
+        assert!(SuccessRate::of(&backlog, 550.0, 0.05).is_some(), "50 requests");
+    }
+
+    #[test]
+    fn a_rate_is_ruled_by_its_interval() {
+        let rate = |low: f64, high: f64| SuccessRate {
+            percent: Estimate {
+                value: f64::midpoint(low, high),
+                low,
+                high,
+            },
+            requests: 1000,
+        };
+        assert_eq!(rate(95.0, 97.0).rule(95.0), Ruling::Sustainable);
+        assert_eq!(rate(94.9, 97.0).rule(95.0), Ruling::Unsure);
+        assert_eq!(rate(93.0, 95.0).rule(95.0), Ruling::Unsure);
+        assert_eq!(rate(93.0, 94.9).rule(95.0), Ruling::Unsustainable);
+    }
 }

@@ -275,6 +275,8 @@ mod tests {
             },
             load_seconds: 7.0,
             true_capacity: Some(Rate::per_minute(83.0)),
+            duration_s: None,
+            success_rate_percent: None,
             conditions: None,
             prior: None,
             evidence: vec![],

@@ -2,6 +2,7 @@
 
 mod adaptive;
 mod bracketing;
+pub mod grid;
 mod left;
 mod legacy;
 pub mod neighbours;

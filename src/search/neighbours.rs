@@ -1,6 +1,7 @@
 //! What token pairs tell about one another: their capacities are one smooth surface over the lengths.
 
 use super::adaptive::Prior;
+use super::grid::is_within;
 use crate::units::{Rate, TokenPair};
 
 /// The answer of a pair.
@@ -70,16 +71,14 @@ pub fn predict(known: &[Known], pair: TokenPair) -> Option<Prior> {
         let mean = scores.sum::<f64>() / known.len() as f64;
         sd *= mean.sqrt().max(1.0);
     }
-    let least =
-        |a: &TokenPair, b: &TokenPair| a.input.mean() <= b.input.mean() && a.output.mean() <= b.output.mean();
     // At least what is known of longer requests, at most what is known of shorter ones.
     let floor = known
         .iter()
-        .filter(|k| least(&pair, &k.pair))
+        .filter(|k| is_within(pair, k.pair))
         .map(|k| k.low.as_per_minute().ln());
     let ceiling = known
         .iter()
-        .filter(|k| least(&k.pair, &pair))
+        .filter(|k| is_within(k.pair, pair))
         .map(|k| k.high.as_per_minute().ln());
     let (floor, ceiling) = (
         floor.fold(f64::NEG_INFINITY, f64::max),

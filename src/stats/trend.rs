@@ -206,4 +206,26 @@ mod tests {
         assert_eq!(least_squares(&[1.0]), None);
         assert_eq!(trend(&values[..7], 1.0), None);
     }
+
+    #[test]
+    fn a_line_through_points_is_that_of_ordinary_least_squares() {
+        // Anscombe's first quartet (The American Statistician 27, 1973): slope 0.500, standard error 0.1179.
+        let x = [10.0, 8.0, 13.0, 9.0, 11.0, 14.0, 6.0, 4.0, 12.0, 7.0, 5.0];
+        let y = [8.04, 6.95, 7.58, 8.81, 8.33, 9.96, 7.24, 4.26, 10.84, 4.82, 5.68];
+        let points: Vec<(f64, f64)> = x.into_iter().zip(y).collect();
+        let line = line_through(&points).unwrap();
+        assert!((line.slope - 0.500_090_9).abs() < 1e-7, "{line:?}");
+        assert!((line.standard_error - 0.117_905_5).abs() < 1e-7, "{line:?}");
+        assert_eq!((line.df, line.autocorrelation), (9.0, 0.0));
+        // Student's quantile for nine degrees of freedom at 95 % is 2.262157.
+        assert!((line.half_width(0.05) - 2.262_157 * line.standard_error).abs() < 1e-6);
+        // Points apart from one another count by where they are, and their order does not matter.
+        let far = [(100.0, 7.0), (0.0, 2.0), (10.0, 2.5)];
+        let exact = line_through(&far).unwrap();
+        assert!(
+            (exact.slope - 0.05).abs() < 1e-12 && exact.standard_error < 1e-9,
+            "{exact:?}"
+        );
+        assert_eq!(line_through(&points[..2]), None);
+    }
 }

@@ -8,7 +8,7 @@ use crate::trial::{Estimate, LoadGenSpec, TargetSpec, TrialSpec};
 use crate::units::Rate;
 use crate::workload::{Arrival, LengthClass, PromptSpec};
 
-/// Version of `capacity.json`. Version 1 had no conditions, no prior, and no durations in the evidence.
+/// Version of `capacity.json`. Version 1 had no conditions, no prior, and no durations.
 pub const CAPACITY_SCHEMA: u32 = 2;
 /// Version of `search.json`.
 pub const SEARCH_SCHEMA: u32 = 1;
@@ -22,8 +22,14 @@ pub struct CapacityFile {
     pub pair: String,
     /// `MST` or `MIT`.
     pub experiment_type: String,
-    /// Criterion and search by name.
+    /// Criterion by name.
     pub evaluation: String,
+    /// DURATION: for how long the answer was to be sustained, seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_s: Option<f64>,
+    /// Least share of good requests, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub success_rate_percent: Option<f64>,
     /// Search by name.
     pub search: String,
     /// The answer, with its interval (`adaptive`: 95 %).

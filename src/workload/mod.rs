@@ -62,6 +62,17 @@ pub struct WorkloadSpec {
     pub prompts: PromptSpec,
 }
 
+impl WorkloadSpec {
+    /// Mean response length in tokens of what is planned; `None` where nothing is.
+    pub fn mean_output_tokens(&self) -> Option<f64> {
+        let shares: f64 = self.classes.iter().map(|c| c.share).sum();
+        let mean =
+            |c: &LengthClass| f64::midpoint(f64::from(c.pair.output.lowest()), f64::from(c.pair.output.max));
+        let sum: f64 = self.classes.iter().map(|c| c.share * mean(c)).sum();
+        (shares > 0.0 && sum > 0.0).then(|| sum / shares)
+    }
+}
+
 /// One request as planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlannedRequest {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Args;
-use crate::campaign;
+use crate::campaign::{self, Outline};
 use crate::cli::exit::Failure;
 use crate::cluster::estimate::Work;
 use crate::cluster::submission::{self, Draft, DraftError, PROFILE};
@@ -188,13 +188,24 @@ fn mode(settings: &Settings, asked: Option<Mode>) -> Result<Mode, &'static str> 
 }
 
 fn work(settings: &Settings) -> Work {
-    let searches = settings.experiments.iter().map(|experiment| {
-        let outline = campaign::outline(settings, experiment);
-        (outline.likely_trials, outline.most_trials)
-    });
+    let outlines: Vec<Outline> = settings
+        .experiments
+        .iter()
+        .map(|experiment| campaign::outline(settings, experiment))
+        .collect();
+    let trial = settings.duration + settings.drain;
+    let full_s = (trial + settings.cooldown).as_secs_f64();
+    let trials: u32 = outlines.iter().map(|outline| outline.likely_trials).sum();
+    let hours: Option<f64> = outlines.iter().map(|outline| outline.likely_hours).sum();
     Work {
-        searches: searches.collect(),
-        trial: settings.duration + settings.drain,
+        searches: outlines
+            .iter()
+            .map(|outline| (outline.likely_trials, outline.most_trials))
+            .collect(),
+        share: hours
+            .filter(|_| trials > 0)
+            .map_or(1.0, |hours| 3600.0 * hours / (f64::from(trials) * full_s)),
+        trial,
         cooldown: settings.cooldown,
         server_limit: settings.server.as_ref().map(|server| server.start_limit),
         margin: settings.cluster.margin,

@@ -10,7 +10,6 @@ use super::summary::{self, Summary};
 use crate::loadgen::{Capabilities, Command, LoadGenError, LoadGenerator, ProgressReader, TrialJob};
 use crate::store::rows::{self, RowReader};
 use crate::trial::{Measurement, Outcome};
-use crate::workload::WorkloadSpec;
 
 /// Name of the job's file in a trial's folder.
 pub const JOB_FILE: &str = "job.json";
@@ -123,19 +122,8 @@ impl LoadGenerator for Native {
             epoch_ns: summary.epoch_ns,
             records,
             client: summary.client,
-            planned_output: planned_output(&job.spec.workload),
+            planned_output: job.spec.workload.mean_output_tokens(),
             stopped_early: summary.stopped_early,
         })
     }
-}
-
-/// Mean response length of a workload, in tokens.
-pub(super) fn planned_output(workload: &WorkloadSpec) -> Option<f64> {
-    let shares: f64 = workload.classes.iter().map(|c| c.share).sum();
-    let sum: f64 = workload
-        .classes
-        .iter()
-        .map(|c| c.share * f64::midpoint(f64::from(c.pair.output.lowest()), f64::from(c.pair.output.max)))
-        .sum();
-    (shares > 0.0 && sum > 0.0).then(|| sum / shares)
 }

@@ -10,7 +10,6 @@ use hyper::{HeaderMap, Uri};
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::time::TimeValLike;
 
-use super::adapter::planned_output;
 use super::body::BodyForm;
 use super::builder;
 use super::collector::Collector;
@@ -90,7 +89,7 @@ fn conduct(job: &TrialJob, dir: &Path, options: &RunOptions) -> Result<Summary, 
     };
     let collector = Collector {
         writer: RowWriter::create(&dir.join(rows::FILE_NAME), &header)?,
-        progress: ProgressWriter::create(dir, job.spec.duration_s, planned_output(&job.spec.workload))?,
+        progress: ProgressWriter::create(dir, job.spec.duration_s, job.spec.workload.mean_output_tokens())?,
         tallies: Tallies::default(),
         intended,
         output_sums,

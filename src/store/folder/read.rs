@@ -37,7 +37,11 @@ impl StoredTrial {
             epoch_ns,
             records,
             client: ClientHealth::default(),
-            planned_output: None,
+            // As the load generator that writes such rows says it: progress is counted in the same unit.
+            planned_output: self
+                .manifest
+                .as_ref()
+                .and_then(|m| m.spec.workload.mean_output_tokens()),
             stopped_early: false,
         };
         self.take_manifest(&mut measurement);

@@ -278,6 +278,27 @@ fn a_dry_run_tells_the_likely_hours() {
 }
 
 #[test]
+fn the_likely_hours_leave_out_confirmations_that_are_not_asked_for() {
+    let lengths = ["8", "9", "10"];
+    let pairs: Vec<String> = lengths
+        .iter()
+        .flat_map(|i| lengths.map(|o| format!("{i}:{o}")))
+        .collect();
+    let space = scripted(&format!("TOKENS_LIST={}\nCONFIRM=edges", pairs.join(",")));
+    let (_, outline) = space.answer(&["--dry-run"]);
+    let of = |pair: &str| {
+        let pairs = outline["pairs"].as_array().unwrap();
+        let found = pairs.iter().find(|p| p["pair"] == pair).unwrap();
+        let seconds = 3600.0 * found["likely_hours"].as_f64().unwrap();
+        (found["likely_trials"].as_u64().unwrap(), seconds)
+    };
+    let (corner, middle) = (of("8_8"), of("9_9"));
+    assert_eq!(corner, of("10_8"));
+    assert_eq!(corner.0, middle.0 + 1, "{corner:?} {middle:?}");
+    assert!(corner.1 - middle.1 >= 60.0 - 1e-6, "{corner:?} {middle:?}");
+}
+
+#[test]
 fn the_interval_holds_the_embedded_servers_capacity() {
     let space =
         Workspace::native("SEARCH=adaptive\nARRIVAL=\nTOKENS_LIST=32:16\nREQ_MIN_START=3000\nDURATION=6s");
@@ -298,4 +319,57 @@ fn the_interval_holds_the_embedded_servers_capacity() {
         (number(&row["mst_per_minute"]) / truth - 1.0).abs() < 0.1,
         "{row}\n{said}"
     );
+}
+
+#[test]
+fn a_budget_too_small_for_one_trial_is_told_and_loses_nothing() {
+    let space = scripted("");
+    let (output, rows) = space.answer(&["--budget", "5s"]);
+    let row = &rows[0];
+    assert_eq!(output.status.code(), Some(4), "{row}\n{}", stderr(&output));
+    assert_eq!(
+        (&row["mst_per_minute"], &row["trials"], &row["load_seconds"]),
+        (&Value::Null, &0.into(), &0.0.into()),
+        "{row}"
+    );
+    assert_eq!(
+        row["reason"],
+        "the next trial of up to 20 s does not fit the budget of 5 s of load, of which 0 s are spent"
+    );
+    // With room for it, it goes on; and what was measured is the answer however small the budget is after that.
+    let (output, found) = space.answer(&["--budget", "1h"]);
+    assert_eq!(output.status.code(), Some(0), "{found}");
+    let trials = space.trials("8_8");
+    let (output, again) = space.answer(&["--budget", "5s"]);
+    assert_eq!(output.status.code(), Some(0), "{again}\n{}", stderr(&output));
+    assert_eq!(again[0]["mst_per_minute"], found[0]["mst_per_minute"]);
+    assert_eq!(again[0]["trials_reused"], found[0]["trials"]);
+    assert_eq!(
+        space.trials("8_8"),
+        trials,
+        "nothing was measured, and nothing is gone"
+    );
+}
+
+#[test]
+fn answers_to_another_question_tell_nothing_of_other_pairs() {
+    let space = scripted("");
+    space.answer(&[]);
+    let neighbours = |pair: &str, variables: &[(&str, &str)]| {
+        let tokens = pair.replace('_', ":");
+        let mut command = space.run(&["--tokens", &tokens]);
+        let output = command.envs(variables.iter().copied()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let search = file(&space, pair, "search.json");
+        assert_eq!(
+            search["prior"].is_null(),
+            search["neighbours"] == serde_json::json!([])
+        );
+        search["neighbours"].clone()
+    };
+    let nobody = serde_json::json!([]);
+    assert_eq!(neighbours("9_8", &[("SUCCESS_RATE_THRESHOLD", "90")]), nobody);
+    assert_eq!(neighbours("10_8", &[("DURATION", "90s")]), nobody);
+    // Those two do not count here either.
+    assert_eq!(neighbours("11_8", &[]), serde_json::json!(["8_8"]));
 }

@@ -2,6 +2,7 @@
 
 mod adaptive;
 mod contract;
+mod judged_again;
 mod killed;
 mod layouts;
 mod older;
