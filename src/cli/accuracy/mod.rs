@@ -21,7 +21,7 @@ use crate::workload::Arrival;
 use progress::Progress;
 
 /// The panel that is used where no file is named: file name and text.
-const PANEL: [(&str, &str); 2] = [
+const PANEL: [(&str, &str); 3] = [
     (
         "tuning.yml",
         include_str!("../../../examples/accuracy/tuning.yml"),
@@ -30,6 +30,7 @@ const PANEL: [(&str, &str); 2] = [
         "held-out.yml",
         include_str!("../../../examples/accuracy/held-out.yml"),
     ),
+    ("later.yml", include_str!("../../../examples/accuracy/later.yml")),
 ];
 
 /// Measure how exact searches are, against servers of known capacity.

@@ -209,9 +209,9 @@ fn floor(lag: &[f64], step_s: f64) -> Option<Trend> {
 /// Whether the least lag of the last part is that of all, nearly, in a series of many service times.
 fn recovered(lag: &[f64], step_s: f64) -> bool {
     let least = |lag: &[f64]| lag.iter().copied().fold(f64::INFINITY, f64::min);
-    let (all, last) = (least(lag), least(&lag[lag.len() - lag.len() / PARTS..]));
+    let (all, in_the_end) = (least(lag), least(&lag[lag.len() - lag.len() / PARTS..]));
     let long = lag.len() as f64 * step_s >= MANY * all.max(step_s);
-    long && last <= (1.0 + NEARLY) * all + step_s
+    long && in_the_end <= (1.0 + NEARLY) * all + step_s
 }
 
 /// Combines estimates of one quantity by inverse variance. Where they differ by more than their intervals allow, the

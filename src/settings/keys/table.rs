@@ -101,9 +101,9 @@ pub const KEYS: &[Key] = &[
         "Seeds arrivals, lengths and prompts.").generic(),
     key(Group::Search, "EXPERIMENT_TYPE", "MST", "MST | MIT",
         "Maximum sustainable throughput, or the throughput beyond which it no longer grows."),
-    key(Group::Search, "SEARCH", "stages", "stages | stages-legacy | adaptive",
-        "How rates are chosen: by ramp and bisection, as the older program did (which makes welch the default), or by all\n\
-         that is known of the capacity so far (which makes stratified arrivals the default).").generic(),
+    key(Group::Search, "SEARCH", "adaptive", "adaptive | stages | stages-legacy",
+        "How rates are chosen: by all that is known of the capacity so far (which makes stratified arrivals the default), by ramp\n\
+         and bisection, or as the older program did (which makes welch the default).").generic(),
     key(Group::Search, "CONFIRM", "always", "always | edges",
         "adaptive: which answers are held for a full DURATION. edges: in a grid of token pairs its corners, and answers\n\
          that contradict other pairs."),

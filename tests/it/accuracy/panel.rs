@@ -22,11 +22,11 @@ fn capacities(arguments: &[&str]) -> Value {
 }
 
 #[test]
-fn it_has_two_halves_of_known_capacity() {
+fn it_has_three_files_of_known_capacity() {
     let json = capacities(&[]);
     let servers = json["servers"].as_array().unwrap();
     assert!(servers.len() >= 16);
-    for half in ["tuning.yml", "held-out.yml"] {
+    for half in ["tuning.yml", "held-out.yml", "later.yml"] {
         let mine: Vec<&Value> = servers.iter().filter(|s| s["file"] == half).collect();
         assert!(mine.len() >= 8, "{half}");
         assert!(mine.iter().any(|s| s["stationary"] == false), "{half}");
