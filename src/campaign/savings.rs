@@ -4,14 +4,20 @@ use super::{PairAnswer, ideal, rules};
 use crate::search::Stages;
 use crate::settings::{Experiment, SearchKind, Settings};
 
+/// Hours of load below which nobody asks what was saved.
+const LEAST_HOURS: f64 = 0.1;
+
 /// The hours of a campaign of adaptive searches in words, and what they are to be held against: searches that know
-/// nothing of one another, and ramp and bisection. `None` where there is nothing to compare.
+/// nothing of one another, and ramp and bisection. `None` where there is nothing to compare, or next to nothing.
 pub fn savings(settings: &Settings, answers: &[PairAnswer]) -> Option<String> {
     if settings.search != SearchKind::Adaptive || answers.len() < 2 {
         return None;
     }
     let load = |answer: &PairAnswer| answer.capacity.load_seconds() / 3600.0;
     let took: f64 = answers.iter().map(load).sum();
+    if took < LEAST_HOURS {
+        return None;
+    }
     let mut text = format!("{} pairs took {took:.2} h of load", answers.len());
     let alone: Vec<f64> = answers.iter().filter(|a| a.prior.is_none()).map(load).collect();
     if !alone.is_empty() && alone.len() < answers.len() {

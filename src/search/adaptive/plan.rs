@@ -21,6 +21,8 @@ const ABOVE: f64 = 1.035;
 const NEAR: f64 = 1.015;
 /// A rate that fails is just above the belief's median up to here.
 const JUST_ABOVE: f64 = 1.045;
+/// Share of the belief's median from which on an unsure trial of full length speaks against the belief.
+const NEARBY: f64 = 0.9;
 /// How far up the next look is from one that held, where nothing up to here failed.
 const UP: f64 = 1.03;
 const BOUND: f64 = 1.1;
@@ -308,7 +310,10 @@ impl<'a> Standing<'a> {
         if spent > MOST * self.config.duration_s {
             return Plan::Done("the evidence does not agree, and more of it is not worth its time");
         }
-        let tried = || self.evidence.iter().filter(|e| e.full && !e.held());
+        // What is unsure far below was no more than too short to tell.
+        let in_vain =
+            |e: &&Evidence| e.full && (e.failed() || !e.held() && e.offered > NEARBY * belief.median);
+        let tried = || self.evidence.iter().filter(in_vain);
         // Once a full-length trial has spoken against them, short ones have no more to say.
         if !sharp && !self.is_exhausted(belief) && tried().next().is_none() {
             if let Some(odd) = self.odd_one_out().filter(|_| belief.collapses) {

@@ -200,6 +200,24 @@ fn a_hint_above_what_was_offered_is_no_contradiction_in_terms() {
     );
 }
 
+#[test]
+fn an_unsure_trial_far_below_is_no_refutation() {
+    // Trials of three seconds: the first tells nothing, the second saturates the service.
+    let mut search = Adaptive::new(AdaptiveConfig {
+        duration_s: 3.0,
+        ..config(3000.0)
+    });
+    let (at, far) = (probe_at(3000.0), probe_at(12_000.0));
+    let (mut unsure, overloaded) = (judged(&at, 11_000.0, 0.015).0, judged(&far, 11_000.0, 0.015).0);
+    unsure.ruling = Ruling::Unsure;
+    search.observe(&observed(&(at, unsure, 3.0)));
+    search.observe(&observed(&(far, overloaded, 3.0)));
+    let Step::Probe(next) = search.next() else {
+        panic!("the search is done");
+    };
+    assert!(next.rate.as_per_minute() > 10_000.0, "{next:?}");
+}
+
 fn probe_at(per_minute: f64) -> Probe {
     Probe {
         rate: Rate::per_minute(per_minute),
