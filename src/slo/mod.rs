@@ -3,9 +3,13 @@
 //! One bound holds when the quantile of its metric is not above it. Several are joined request by request: the share of
 //! requests that keep all of them (`and`), or at least one (`or`), must reach the quantile. A request that was not
 //! finished, or refused, keeps none.
+//!
+//! [`deadline`] and [`timeline`] hold the exact arithmetic of the published tools that such objectives come from.
 
+pub mod deadline;
 mod metric;
 mod tally;
+pub mod timeline;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,0 +1,120 @@
+//! Recorded decisions of other tools, decided again and compared. Pure: files are read by whoever calls.
+//!
+//! A file holds cases: what was given, and what the tool made of it. Which kind of file it is, its contents say. Counts and
+//! sequences must be the same; numbers agree to 10^-9, deadlines that were found by bisection to 10^-4, values that a tool
+//! read from a quantile sketch to 0.1 %.
+
+mod compare;
+mod json;
+mod timelines;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// What became of one case.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Case {
+    /// Its name in the file.
+    pub id: String,
+    /// Whether all that the file holds was found again.
+    pub equal: bool,
+    /// Where it was not: the place, what this program computes, what the file holds.
+    pub first_difference: Option<String>,
+}
+
+impl Case {
+    fn new(id: impl Into<String>, first_difference: Option<String>) -> Self {
+        Self {
+            id: id.into(),
+            equal: first_difference.is_none(),
+            first_difference,
+        }
+    }
+}
+
+/// A file whose cases were decided again.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Replayed {
+    /// What the file holds, and how it is compared.
+    pub kind: Kind,
+    /// Its cases, in order.
+    pub cases: Vec<Case>,
+}
+
+/// A file that cannot be replayed: what is wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Malformed(String);
+
+/// The kinds of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Requests token by token, with their deadlines.
+    Timelines,
+}
+
+impl Kind {
+    const ALL: [Self; 1] = [Self::Timelines];
+
+    /// What it is, and what it is told by.
+    const fn described(self) -> &'static str {
+        match self {
+            Self::Timelines => "timelines: `cases[]` with `inter_token_times_s`",
+        }
+    }
+
+    /// The kind of a file, by its contents.
+    fn of(file: &Value) -> Option<Self> {
+        let has = |list: &str, key: &str| {
+            let cases = file.get(list).and_then(Value::as_array);
+            cases.is_some_and(|cases| cases.iter().any(|case| case.get(key).is_some()))
+        };
+        if has("cases", "inter_token_times_s") {
+            Some(Self::Timelines)
+        } else {
+            None
+        }
+    }
+}
+
+/// Decides the cases of a file again.
+///
+/// # Errors
+/// No JSON, no kind that is known, or a case that lacks what it must give.
+pub fn replay(text: &str) -> Result<Replayed, Malformed> {
+    let file = json::parse(text).map_err(|error| Malformed(format!("this is not JSON: {error}")))?;
+    let kind = Kind::of(&file).ok_or_else(|| {
+        let kinds: Vec<String> = Kind::ALL
+            .iter()
+            .map(|kind| format!("\n  {}", kind.described()))
+            .collect();
+        Malformed(format!(
+            "the file is of no kind that can be replayed; these can:{}",
+            kinds.concat()
+        ))
+    })?;
+    let cases = match kind {
+        Kind::Timelines => timelines::replay(&file),
+    }?;
+    Ok(Replayed { kind, cases })
+}
+
+/// Goes through a list of the file; none is an empty one.
+fn each(
+    file: &Value,
+    list: &str,
+    mut one: impl FnMut(&str, &Value) -> Result<Case, Malformed>,
+) -> Result<Vec<Case>, Malformed> {
+    let cases = file.get(list).and_then(Value::as_array).into_iter().flatten();
+    cases
+        .enumerate()
+        .map(|(index, case)| one(&format!("{list}[{index}]"), case))
+        .collect()
+}
+
+/// What a case gives, or what it lacks.
+fn given<T: DeserializeOwned>(path: &str, case: &Value) -> Result<T, Malformed> {
+    serde_json::from_value(case.clone()).map_err(|error| Malformed(format!("{path}: {error}")))
+}
