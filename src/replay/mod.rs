@@ -6,6 +6,7 @@
 
 mod compare;
 mod json;
+mod populations;
 mod timelines;
 
 use serde::Serialize;
@@ -53,15 +54,18 @@ pub struct Malformed(String);
 pub enum Kind {
     /// Requests token by token, with their deadlines.
     Timelines,
+    /// Requests of a trial, with objectives over all of them.
+    Populations,
 }
 
 impl Kind {
-    const ALL: [Self; 1] = [Self::Timelines];
+    const ALL: [Self; 2] = [Self::Timelines, Self::Populations];
 
     /// What it is, and what it is told by.
     const fn described(self) -> &'static str {
         match self {
             Self::Timelines => "timelines: `cases[]` with `inter_token_times_s`",
+            Self::Populations => "populations: `populations[]` with `requests`",
         }
     }
 
@@ -73,6 +77,8 @@ impl Kind {
         };
         if has("cases", "inter_token_times_s") {
             Some(Self::Timelines)
+        } else if has("populations", "requests") {
+            Some(Self::Populations)
         } else {
             None
         }
@@ -97,6 +103,7 @@ pub fn replay(text: &str) -> Result<Replayed, Malformed> {
     })?;
     let cases = match kind {
         Kind::Timelines => timelines::replay(&file),
+        Kind::Populations => populations::replay(&file),
     }?;
     Ok(Replayed { kind, cases })
 }

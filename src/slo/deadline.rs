@@ -349,7 +349,8 @@ mod tests {
         fn the_smallest_deadline_keeps_the_target(gaps in exact(), target in 0.0f64..1.0) {
             let deadlines = Deadlines::of_tokens(1.0);
             let token = deadlines.smallest_token_deadline(&gaps, target);
-            prop_assert!(Deadlines { token, ..deadlines }.count(&gaps).rate() <= target);
+            let found = Deadlines { token, ..deadlines };
+            prop_assert!(found.count(&gaps).rate() <= target);
         }
 
         #[test]

@@ -7,6 +7,7 @@
 //! [`deadline`] and [`timeline`] hold the exact arithmetic of the published tools that such objectives come from.
 
 pub mod deadline;
+pub mod etalon;
 mod metric;
 mod tally;
 pub mod timeline;
