@@ -7,6 +7,7 @@
 mod compare;
 mod json;
 mod populations;
+mod predictor;
 mod timelines;
 
 use serde::Serialize;
@@ -56,16 +57,21 @@ pub enum Kind {
     Timelines,
     /// Requests of a trial, with objectives over all of them.
     Populations,
+    /// Predicted prefill times.
+    Predictor,
 }
 
 impl Kind {
-    const ALL: [Self; 2] = [Self::Timelines, Self::Populations];
+    const ALL: [Self; 3] = [Self::Timelines, Self::Populations, Self::Predictor];
 
     /// What it is, and what it is told by.
     const fn described(self) -> &'static str {
         match self {
             Self::Timelines => "timelines: `cases[]` with `inter_token_times_s`",
             Self::Populations => "populations: `populations[]` with `requests`",
+            Self::Predictor => {
+                "predicted prefill times: `profiled[]` and `predictions[]` (its arithmetic and its shape)"
+            }
         }
     }
 
@@ -79,6 +85,8 @@ impl Kind {
             Some(Self::Timelines)
         } else if has("populations", "requests") {
             Some(Self::Populations)
+        } else if file.get("profiled").is_some() && file.get("predictions").is_some() {
+            Some(Self::Predictor)
         } else {
             None
         }
@@ -104,6 +112,7 @@ pub fn replay(text: &str) -> Result<Replayed, Malformed> {
     let cases = match kind {
         Kind::Timelines => timelines::replay(&file),
         Kind::Populations => populations::replay(&file),
+        Kind::Predictor => predictor::replay(&file),
     }?;
     Ok(Replayed { kind, cases })
 }

@@ -9,6 +9,7 @@
 pub mod deadline;
 pub mod etalon;
 mod metric;
+pub mod prefill;
 mod tally;
 pub mod timeline;
 
