@@ -8,7 +8,10 @@ mod compare;
 mod json;
 mod populations;
 mod predictor;
+mod searches;
+mod slo_eval;
 mod timelines;
+mod veeksha;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -59,10 +62,23 @@ pub enum Kind {
     Populations,
     /// Predicted prefill times.
     Predictor,
+    /// Searches of etalon or sarathi-serve.
+    Searches,
+    /// Searches of veeksha.
+    VeekshaSearches,
+    /// Objectives of veeksha.
+    VeekshaSlos,
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Timelines, Self::Populations, Self::Predictor];
+    const ALL: [Self; 6] = [
+        Self::Timelines,
+        Self::Populations,
+        Self::Predictor,
+        Self::Searches,
+        Self::VeekshaSearches,
+        Self::VeekshaSlos,
+    ];
 
     /// What it is, and what it is told by.
     const fn described(self) -> &'static str {
@@ -70,25 +86,35 @@ impl Kind {
             Self::Timelines => "timelines: `cases[]` with `inter_token_times_s`",
             Self::Populations => "populations: `populations[]` with `requests`",
             Self::Predictor => {
-                "predicted prefill times: `profiled[]` and `predictions[]` (its arithmetic and its shape)"
+                "predicted prefill times: `profiled[]` and `predictions[]`; only their shape is compared"
+            }
+            Self::Searches => {
+                "searches of etalon (`searches[]` with `slo_type`) and sarathi-serve (with `scheduling_delay_slo_value`)"
+            }
+            Self::VeekshaSearches => "searches of veeksha: `algorithm_cases[]` or `full_cases[]`",
+            Self::VeekshaSlos => {
+                "objectives of veeksha: `slo_cases[]`, `request_metric_cases[]` or `audio_fluidity_cases[]`"
             }
         }
     }
 
-    /// The kind of a file, by its contents.
-    fn of(file: &Value) -> Option<Self> {
-        let has = |list: &str, key: &str| {
-            let cases = file.get(list).and_then(Value::as_array);
-            cases.is_some_and(|cases| cases.iter().any(|case| case.get(key).is_some()))
+    /// Whether a file is of this kind, by its contents.
+    fn is(self, file: &Value) -> bool {
+        let list = |name: &str| file.get(name).and_then(Value::as_array);
+        let has = |name: &str, key: &str| {
+            list(name).is_some_and(|cases| cases.iter().any(|case| case.get(key).is_some()))
         };
-        if has("cases", "inter_token_times_s") {
-            Some(Self::Timelines)
-        } else if has("populations", "requests") {
-            Some(Self::Populations)
-        } else if file.get("profiled").is_some() && file.get("predictions").is_some() {
-            Some(Self::Predictor)
-        } else {
-            None
+        match self {
+            Self::Timelines => has("cases", "inter_token_times_s"),
+            Self::Populations => has("populations", "requests"),
+            Self::Predictor => list("profiled").is_some() && list("predictions").is_some(),
+            Self::Searches => has("searches", "slo_type") || has("searches", "scheduling_delay_slo_value"),
+            Self::VeekshaSearches => has("algorithm_cases", "params") || has("full_cases", "params"),
+            Self::VeekshaSlos => {
+                has("slo_cases", "metric")
+                    || has("request_metric_cases", "inter_chunk_times_s")
+                    || has("audio_fluidity_cases", "chunks_receipt_ms_duration_ms")
+            }
         }
     }
 }
@@ -99,7 +125,7 @@ impl Kind {
 /// No JSON, no kind that is known, or a case that lacks what it must give.
 pub fn replay(text: &str) -> Result<Replayed, Malformed> {
     let file = json::parse(text).map_err(|error| Malformed(format!("this is not JSON: {error}")))?;
-    let kind = Kind::of(&file).ok_or_else(|| {
+    let kind = Kind::ALL.into_iter().find(|kind| kind.is(&file)).ok_or_else(|| {
         let kinds: Vec<String> = Kind::ALL
             .iter()
             .map(|kind| format!("\n  {}", kind.described()))
@@ -113,6 +139,9 @@ pub fn replay(text: &str) -> Result<Replayed, Malformed> {
         Kind::Timelines => timelines::replay(&file),
         Kind::Populations => populations::replay(&file),
         Kind::Predictor => predictor::replay(&file),
+        Kind::Searches => searches::replay(&file),
+        Kind::VeekshaSearches => veeksha::replay(&file),
+        Kind::VeekshaSlos => slo_eval::replay(&file),
     }?;
     Ok(Replayed { kind, cases })
 }

@@ -2,20 +2,28 @@
 
 mod adaptive;
 mod bracketing;
+mod etalon;
 mod left;
 mod legacy;
+mod midpoint;
 pub mod neighbours;
+mod sarathi;
 mod stages;
 mod stop;
 #[cfg(test)]
 mod testing;
+mod veeksha;
 
 pub use adaptive::{Adaptive, AdaptiveConfig, Prior};
 pub use bracketing::{Bracketing, BracketingConfig};
+pub use etalon::Etalon;
 pub use left::Left;
 pub use legacy::StagesLegacy;
+pub use midpoint::MidpointConfig;
+pub use sarathi::Sarathi;
 pub use stages::{Stages, StagesConfig};
 pub use stop::StopRule;
+pub use veeksha::{Veeksha, VeekshaConfig};
 
 use serde::{Deserialize, Serialize};
 

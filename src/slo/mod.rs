@@ -6,12 +6,15 @@
 //!
 //! [`deadline`] and [`timeline`] hold the exact arithmetic of the published tools that such objectives come from.
 
+pub mod audio;
 pub mod deadline;
 pub mod etalon;
 mod metric;
 pub mod prefill;
+pub mod sarathi;
 mod tally;
 pub mod timeline;
+pub mod veeksha;
 
 use serde::{Deserialize, Serialize};
 
