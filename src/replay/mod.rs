@@ -5,7 +5,10 @@
 //! read from a quantile sketch to 0.1 %.
 
 mod compare;
+mod gpus;
+mod jobs;
 mod json;
+mod poisson;
 mod populations;
 mod predictor;
 mod searches;
@@ -68,16 +71,25 @@ pub enum Kind {
     VeekshaSearches,
     /// Objectives of veeksha.
     VeekshaSlos,
+    /// Jobs of experiment files with their cache keys.
+    Jobs,
+    /// Which GPUs jobs were given.
+    Gpus,
+    /// Moments of the clipped Poisson process.
+    ClippedPoisson,
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 9] = [
         Self::Timelines,
         Self::Populations,
         Self::Predictor,
         Self::Searches,
         Self::VeekshaSearches,
         Self::VeekshaSlos,
+        Self::Jobs,
+        Self::Gpus,
+        Self::ClippedPoisson,
     ];
 
     /// What it is, and what it is told by.
@@ -94,6 +106,11 @@ impl Kind {
             Self::VeekshaSearches => "searches of veeksha: `algorithm_cases[]` or `full_cases[]`",
             Self::VeekshaSlos => {
                 "objectives of veeksha: `slo_cases[]`, `request_metric_cases[]` or `audio_fluidity_cases[]`"
+            }
+            Self::Jobs => "jobs of experiment files: `jobs[]` with `key` and `hash`",
+            Self::Gpus => "allocations of GPUs: `sequences[]` of steps with `op`",
+            Self::ClippedPoisson => {
+                "the clipped Poisson process: `nominal_qps` and `analytic_rate_inflation`"
             }
         }
     }
@@ -114,6 +131,14 @@ impl Kind {
                 has("slo_cases", "metric")
                     || has("request_metric_cases", "inter_chunk_times_s")
                     || has("audio_fluidity_cases", "chunks_receipt_ms_duration_ms")
+            }
+            Self::Jobs => has("jobs", "key"),
+            Self::Gpus => list("sequences").is_some_and(|sequences| {
+                let steps = sequences.iter().filter_map(Value::as_array).flatten();
+                steps.into_iter().any(|step| step.get("op").is_some())
+            }),
+            Self::ClippedPoisson => {
+                file.get("nominal_qps").is_some() && file.get("analytic_rate_inflation").is_some()
             }
         }
     }
@@ -142,6 +167,9 @@ pub fn replay(text: &str) -> Result<Replayed, Malformed> {
         Kind::Searches => searches::replay(&file),
         Kind::VeekshaSearches => veeksha::replay(&file),
         Kind::VeekshaSlos => slo_eval::replay(&file),
+        Kind::Jobs => jobs::replay(&file),
+        Kind::Gpus => gpus::replay(&file),
+        Kind::ClippedPoisson => poisson::replay(&file),
     }?;
     Ok(Replayed { kind, cases })
 }
