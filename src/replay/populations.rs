@@ -102,6 +102,8 @@ fn compared(path: &str, given: &Given) -> Result<Option<String>, Malformed> {
                     comparison.value(&below, Some(recorded), &ours, Nearness::Arithmetic);
                 }
             }
+        } else if !["description", "note", "source"].contains(&name.as_str()) {
+            comparison.say(name, "this program does not compute it");
         }
     }
     Ok(comparison.first())

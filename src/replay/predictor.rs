@@ -34,8 +34,8 @@ pub(super) fn replay(file: &Value) -> Result<Vec<Case>, Malformed> {
 
 /// The last column is what was predicted minus what is true, and what is true at a profiled length was measured there.
 fn errors(given: &Given) -> Option<String> {
-    let rows = given.predictions.iter().enumerate();
-    rows.filter_map(|(index, &(tokens, predicted, actual, error))| {
+    let mut rows = given.predictions.iter().enumerate();
+    rows.find_map(|(index, &(tokens, predicted, actual, error))| {
         let ours = predicted - actual;
         if (ours - error).abs() > NEAR {
             return Some(format!("predictions[{index}][3]: {ours}, expected {error}"));
@@ -48,7 +48,6 @@ fn errors(given: &Given) -> Option<String> {
         ((measured - actual).abs() > NEAR)
             .then(|| format!("predictions[{index}][2]: {measured} (profiled[{at}]), expected {actual}"))
     })
-    .next()
 }
 
 /// A forest on the length and its square can step only in the middle of two profiled lengths, or of their squares.
@@ -78,9 +77,9 @@ fn shape(given: &Given) -> Option<String> {
             ));
         }
     }
-    let pairs = rows.windows(2);
+    let mut pairs = rows.windows(2);
     pairs
-        .filter_map(|pair| {
+        .find_map(|pair| {
             let ((_, from, before), (index, to, after)) = (pair[0], pair[1]);
             let may_step = steps.iter().any(|step| from <= *step && *step < to);
             (!may_step && (before - after).abs() > NEAR).then(|| {
@@ -89,7 +88,6 @@ fn shape(given: &Given) -> Option<String> {
                 )
             })
         })
-        .next()
 }
 
 /// Ours meets the measurements, where these do not fall.
@@ -98,7 +96,7 @@ fn at_points(curve: &PrefillCurve, points: &[Point]) -> Option<String> {
         .iter()
         .enumerate()
         .zip(curve.points())
-        .filter_map(|((index, point), on_curve)| {
+        .find_map(|((index, point), on_curve)| {
             let ours = curve.predict(point.tokens);
             let meets = (ours.seconds - on_curve.seconds).abs() <= NEAR;
             let rising = points[..index].iter().all(|p| p.seconds <= point.seconds)
@@ -111,7 +109,6 @@ fn at_points(curve: &PrefillCurve, points: &[Point]) -> Option<String> {
                 )
             })
         })
-        .next()
 }
 
 /// Ours never falls, says where it goes beyond what was measured, and is nowhere further off than the recorded predictor is

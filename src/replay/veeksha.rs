@@ -68,7 +68,9 @@ fn algorithm(path: &str, case: &Value) -> Result<Case, Malformed> {
             if trials > 0 {
                 comparison.say("trials", &format!("0 values, expected {trials}"));
             }
-            comparison.value("best", case.get("best"), &Value::Null, Nearness::Exact);
+            for key in ["best", "iterations"] {
+                comparison.value(key, case.get(key), &Value::Null, Nearness::Exact);
+            }
             return Ok(Case::new(given.id, comparison.first()));
         }
     };

@@ -13,6 +13,7 @@ mod stop;
 #[cfg(test)]
 mod testing;
 mod veeksha;
+mod vidur;
 
 pub use adaptive::{Adaptive, AdaptiveConfig, Prior};
 pub use bracketing::{Bracketing, BracketingConfig};
@@ -24,6 +25,7 @@ pub use sarathi::Sarathi;
 pub use stages::{Stages, StagesConfig};
 pub use stop::StopRule;
 pub use veeksha::{Veeksha, VeekshaConfig};
+pub use vidur::{Vidur, VidurConfig};
 
 use serde::{Deserialize, Serialize};
 

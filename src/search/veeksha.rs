@@ -102,21 +102,21 @@ impl Veeksha {
     }
 
     /// Tells it whether the objectives held at that value.
-    pub fn tell(&mut self, passes: bool) {
+    pub fn tell(&mut self, holds: bool) {
         let Some(value) = self.value() else { return };
         self.trials += 1;
-        self.told.push((value, passes));
+        self.told.push((value, holds));
         let limit = self.trials >= self.config.max_iterations;
         self.phase = match self.phase {
-            Phase::Up { value, .. } if passes && value >= self.config.max => Phase::Done {
+            Phase::Up { value, .. } if holds && value >= self.config.max => Phase::Done {
                 best: Some(value),
                 reason: "the highest value holds",
             },
-            Phase::Up { value, .. } if passes && limit => Phase::Done {
+            Phase::Up { value, .. } if holds && limit => Phase::Done {
                 best: Some(value),
                 reason: "the limit of iterations was reached before a value failed",
             },
-            Phase::Up { value, .. } if passes => Phase::Up {
+            Phase::Up { value, .. } if holds => Phase::Up {
                 value: self.above(value),
                 passed: Some(value),
             },
@@ -133,7 +133,7 @@ impl Veeksha {
             }
             Phase::Bisect { low, high, best } => {
                 let middle = middle(low, high);
-                if passes {
+                if holds {
                     self.bisect(middle, high, middle)
                 } else {
                     self.bisect(low, middle - 1, best)

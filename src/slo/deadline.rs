@@ -177,7 +177,7 @@ impl Deadlines {
         const MOST: f64 = 1e10;
         let (mut left, mut right, mut found) = (0.0, MOST, MOST);
         while right - left > STEP {
-            let middle = (left + right) / 2.0;
+            let middle = f64::midpoint(left, right);
             let tried = Self {
                 token: middle,
                 ..*self

@@ -34,11 +34,10 @@ impl Job {
 
 /// The first eight hexadecimal digits of a text's SHA-1.
 pub fn hash(key: &str) -> String {
-    Sha1::digest(key.as_bytes())
-        .iter()
-        .take(4)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let digest = Sha1::digest(key.as_bytes());
+    let first = digest.iter().take(4);
+    let number = first.fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
+    format!("{number:08x}")
 }
 
 /// Whose file it is.

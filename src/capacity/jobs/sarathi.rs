@@ -33,7 +33,8 @@ impl Parallel {
 #[serde(deny_unknown_fields)]
 struct Scheduler {
     name: String,
-    scheduler: String,
+    #[serde(rename = "scheduler")]
+    kind: String,
     batch_size: Value,
     #[serde(default)]
     chunk_size: Value,
@@ -48,7 +49,8 @@ struct Scheduler {
 #[serde(deny_unknown_fields)]
 struct Trace {
     name: String,
-    trace_file: String,
+    #[serde(rename = "trace_file")]
+    file: String,
     max_seq_len: Value,
     num_requests: Value,
     start_qps: Value,
@@ -99,7 +101,7 @@ fn job(model: &Model, trace: &Trace, scheduler: &Scheduler, parallel: &Parallel)
         trace.name,
         written(&trace.max_seq_len),
         written(&trace.num_requests),
-        scheduler.scheduler,
+        scheduler.kind,
         written(&scheduler.batch_size),
         parallel.tp_dimension,
         parallel.pp_dimension,
@@ -108,12 +110,12 @@ fn job(model: &Model, trace: &Trace, scheduler: &Scheduler, parallel: &Parallel)
         ("model", model.name.as_str().into()),
         ("identifier", model.identifier.as_str().into()),
         ("trace", trace.name.as_str().into()),
-        ("trace_file", trace.trace_file.as_str().into()),
+        ("trace_file", trace.file.as_str().into()),
         ("max_seq_len", trace.max_seq_len.clone()),
         ("max_tokens", trace.max_seq_len.clone()),
         ("num_requests", trace.num_requests.clone()),
         ("start_qps", trace.start_qps.clone()),
-        ("scheduler", scheduler.scheduler.as_str().into()),
+        ("scheduler", scheduler.kind.as_str().into()),
         ("scheduler_name", scheduler.name.as_str().into()),
         ("batch_size", scheduler.batch_size.clone()),
         ("chunk_size", scheduler.chunk_size.clone()),

@@ -5,25 +5,26 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use clap::ValueEnum;
-use serde_json::json;
+use serde::Serialize;
 
 use super::exit::{Exit, Failure, Outcome};
-use crate::replay::{Replayed, replay};
+use crate::replay::{Case, Replayed, replay};
 
-/// The most load that keeps service-level objectives.
+/// Decide recorded capacity searches and objectives again, and compare.
 ///
-/// --replay reads recorded decisions of etalon, sarathi-serve and veeksha (deadlines and objectives of requests, whole
-/// searches, cache keys, allocations of GPUs), decides each case again with the rules of this program and compares. What kind
-/// a file is, its contents say. Counts and sequences must be the same, numbers agree to 1e-9, bisected deadlines to 1e-4,
-/// values read from a quantile sketch to 0.1 %. Exit code 0 when all cases are equal, 1 when one is not.
+/// --replay reads recorded decisions of etalon, sarathi-serve and veeksha: deadlines and objectives of requests, whole
+/// searches, cache keys, allocations of GPUs. Each case is decided again by the same rule here and compared. What kind a file
+/// is of, its contents say. Counts and sequences must be the same, numbers agree to 1e-9, bisected deadlines to 1e-4, values
+/// read from a quantile sketch to 0.1 %. Exit code 0 when all cases are equal, 1 when one is not.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   mst capacity --replay timelines.json
-  mst capacity --replay search_*.json --format json")]
+  mst capacity --replay search_etalon.json search_sarathi.json
+  mst capacity --replay jobs.json --format json           cases: id, equal, first_difference, file")]
 pub(crate) struct Args {
-    /// Recorded decisions to decide again and compare
-    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    /// Recorded decisions, JSON
+    #[arg(long, value_name = "FILE", num_args = 1..)]
     replay: Vec<PathBuf>,
     /// How the answer is printed
     #[arg(long, value_enum, default_value_t)]
@@ -41,17 +42,43 @@ enum Format {
     Json,
 }
 
+/// The answer for programs.
+#[derive(Serialize)]
+struct Answer<'a> {
+    cases: Vec<Line<'a>>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    case: &'a Case,
+    file: &'a Path,
+}
+
 /// Runs the verb.
 #[expect(clippy::needless_pass_by_value, reason = "every verb is given its arguments")]
 pub(crate) fn run(args: Args) -> Outcome {
+    if args.replay.is_empty() {
+        return Err(Failure::new(
+            Exit::Usage,
+            anyhow!(
+                "nothing to do: name recorded decisions with `--replay FILE`; to search an endpoint write `mst run`, for \
+                 simulated deployments and objectives `mst explore`"
+            ),
+        ));
+    }
     let mut files = Vec::new();
     for path in &args.replay {
         files.push((path.as_path(), read(path).map_err(Failure::input)?));
     }
     match args.format {
         Format::Json => {
-            let cases: Vec<_> = files.iter().flat_map(|(_, file)| &file.cases).collect();
-            super::print_json(&json!({ "cases": cases }))?;
+            let lines = files.iter().flat_map(|(file, replayed)| {
+                let cases = replayed.cases.iter();
+                cases.map(move |case| Line { case, file })
+            });
+            let cases = lines.collect();
+            super::print_json(&Answer { cases })?;
         }
         Format::Text => told(&files)?,
     }
@@ -62,8 +89,8 @@ pub(crate) fn run(args: Args) -> Outcome {
 }
 
 fn read(path: &Path) -> anyhow::Result<Replayed> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("{}: the file cannot be read", path.display()))?;
     replay(&text).map_err(|error| anyhow!("{}: {error}", path.display()))
 }
 

@@ -87,7 +87,7 @@ pub const KEYS: &[Key] = &[
          [(1-100:1-100,0.5),(300-600:100-300,0.5)]. Shares are normalised; mst mix derives them."),
     by_profile(Group::Workload, "REQ_MIN_START", ("3000,1500", "256"), "requests per minute, separated by commas",
         "Where each search begins, one value a pair or mix; the last one serves for the rest."),
-    key(Group::Workload, "ARRIVAL", "", "poisson | stratified | constant | gamma:CV | fmperf",
+    key(Group::Workload, "ARRIVAL", "", "poisson | stratified | constant | gamma:CV | fmperf | clipped-poisson",
         "Arrival process. stratified: Poisson within blocks of a hundred requests that all weigh the same; gamma:2 is burstier\n\
          than Poisson; fmperf imitates that program. Empty: stratified with SEARCH=adaptive, else poisson; constant in the demo,\n\
          whose trials are too short to tell rates apart under Poisson arrivals.").generic(),
