@@ -3,6 +3,8 @@
 //! A record names its file; where that is one of the published ones, it is expanded and every field compared. Of another
 //! file only what the key itself says can be compared: its hash, its GPUs.
 
+use std::path::Path;
+
 use serde_json::{Map, Value, json};
 
 use super::compare::{Comparison, Nearness};
@@ -41,9 +43,11 @@ fn tool(job: &Map<String, Value>) -> Tool {
 fn nearest(tool: Tool, name: &str, job: &Map<String, Value>) -> Result<Option<Job>, Malformed> {
     let mut best: Option<(usize, Job)> = None;
     for entry in PUBLISHED.iter().filter(|entry| entry.tool == tool) {
+        let (recorded, own) = (Path::new(name), Path::new(entry.file));
         let same = !name.is_empty()
-            && (std::path::Path::new(name).ends_with(entry.file)
-                || std::path::Path::new(entry.file).ends_with(name));
+            && (recorded.ends_with(own)
+                || own.ends_with(recorded)
+                || own.file_stem() == recorded.file_name());
         if !same {
             continue;
         }

@@ -163,6 +163,7 @@ fn repeated(comparison: &mut Comparison, recorded: Option<&Value>, order: &[f64]
 struct Full {
     id: String,
     params: Params,
+    #[serde(default)]
     slos: Vec<VeekshaSlo>,
     #[serde(default)]
     error: Option<String>,
@@ -213,7 +214,12 @@ fn full(path: &str, case: &Value, known_model: bool) -> Result<Case, Malformed> 
             );
         }
         // Without objectives there is no verdict to read: the search ends with an error after its first trial.
-        if history.len() == index && (given.error.is_some() || given.slos.is_empty()) {
+        if index >= history.len() && (given.error.is_some() || given.slos.is_empty()) {
+            if let Some(next) = knobs.get(index + 1).and_then(value_of) {
+                // The history was lost with the search: the verdict is the one that leads to the next value.
+                search = led_to(&search, next);
+                continue;
+            }
             aborted = true;
             break;
         }
@@ -278,6 +284,28 @@ fn knob_of(recorded: &Map<String, Value>, at: f64, concurrent: bool) -> Value {
     } else {
         json!({ "arrival_rate": value(at) })
     }
+}
+
+/// The value that was written into the traffic's configuration.
+fn value_of(knobs: &Map<String, Value>) -> Option<f64> {
+    let of = |name: &str| knobs.get(name).and_then(number);
+    of("arrival_rate")
+        .or_else(|| of("target_concurrent_sessions"))
+        .or_else(|| of("interval").map(|interval| 1.0 / interval))
+}
+
+/// The search after the verdict that makes it ask for `next`; after a failure where neither does.
+fn led_to(search: &Veeksha, next: f64) -> Veeksha {
+    let after = |holds: bool| {
+        let mut search = search.clone();
+        search.tell(holds);
+        search
+    };
+    let held = after(true);
+    let leads = held
+        .value()
+        .is_some_and(|value| (value - next).abs() <= 1e-9 * next.abs().max(1.0));
+    if leads { held } else { after(false) }
 }
 
 /// Judges a trial, on metrics from the formula where the record has samples at all, and compares.

@@ -300,8 +300,20 @@ fn whole_searches_of_the_other_knobs_and_with_errors() {
     case["knobs_set"] =
         json!([2, 4].map(|at| json!({"target_concurrent_sessions": at, "rampup_seconds": at})));
     assert_eq!(difference(&json!({"full_cases": [case]})), None);
+    // The same, where the history was lost with the search.
+    let mut lost = case.clone();
+    lost.as_object_mut().unwrap().remove("history");
+    assert_eq!(difference(&json!({"full_cases": [lost]})), None);
+    lost["knobs_set"][1]["target_concurrent_sessions"] = json!(5);
+    assert!(difference(&json!({"full_cases": [lost]})).is_some());
     case["error"] = json!(null);
     assert!(difference(&json!({"full_cases": [case]})).is_some());
+    // Without objectives no verdict is written: an error after the first trial.
+    let none = json!({
+        "id": "none", "params": params, "slos": [], "error": "FileNotFoundError", "traffic_scheduler_type": "rate",
+        "knobs_set": [{"interval": 0.5}],
+    });
+    assert_eq!(difference(&json!({"full_cases": [none]})), None);
 }
 
 #[test]
