@@ -16,6 +16,7 @@
 //! | [`runner`] | who carries a trial out |
 //! | [`capacity`] | the one loop that joins search, runner and criterion |
 //! | [`loadgen`], [`executor`], [`endpoint`], [`store`] | load generators, processes, HTTP, the results folder |
+//! | [`replay`] | recorded decisions of other tools, decided again (pure) |
 //! | [`report`] | events and how they are shown |
 //! | [`deployment`] | simulated clusters as users describe them: catalogs, profiles, cost models |
 //! | [`explore`] | a grid of deployments, each searched for what it can bear |
@@ -39,6 +40,7 @@ pub mod endpoint;
 pub mod executor;
 pub mod explore;
 pub mod loadgen;
+pub mod replay;
 pub mod report;
 pub mod runner;
 pub mod search;

@@ -27,7 +27,7 @@ impl TrialRunner for Virtual<'_> {
         if watch.is_interrupted() {
             return Err(TrialError::Interrupted);
         }
-        let count = spec.rate.count_in(spec.duration_s);
+        let count = spec.workload.arrival.count(spec.rate, spec.duration_s);
         if count > MOST {
             let (rate, seconds) = (spec.rate, spec.duration_s);
             return Err(TrialError::ClientTooSlow(format!(

@@ -4,6 +4,7 @@
 
 mod accuracy;
 mod cancel;
+mod capacity;
 mod conduct;
 mod config;
 mod drive;
@@ -78,6 +79,7 @@ enum Verb {
     Trial(trial::Args),
     Serve(serve::Args),
     Explore(explore::Args),
+    Capacity(capacity::Args),
     Process(process::Args),
     Evaluate(evaluate::Args),
     Report(report::Args),
@@ -115,6 +117,7 @@ pub fn main() -> ExitCode {
         Verb::Trial(args) => trial::run(args),
         Verb::Serve(args) => serve::run(args),
         Verb::Explore(args) => explore::run(args),
+        Verb::Capacity(args) => capacity::run(args),
         Verb::Process(args) => process::run(args),
         Verb::Evaluate(args) => evaluate::run(args),
         Verb::Report(args) => report::run(args),

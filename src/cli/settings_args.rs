@@ -45,7 +45,7 @@ pub(crate) struct SettingsArgs {
     /// Most load of one adaptive search, for example 2h [BUDGET]
     #[arg(long, value_name = "DURATION")]
     budget: Option<String>,
-    /// Arrivals: poisson, stratified, constant, gamma:CV or fmperf [ARRIVAL]
+    /// Arrivals: poisson, stratified, constant, gamma:CV, fmperf or clipped-poisson [ARRIVAL]
     #[arg(long, value_name = "PROCESS")]
     arrival: Option<String>,
     /// Who sends the requests: native, fmperf or command [LOADGEN]

@@ -2,21 +2,31 @@
 
 mod adaptive;
 mod bracketing;
+mod etalon;
 pub mod grid;
 mod left;
 mod legacy;
+mod midpoint;
 pub mod neighbours;
+mod sarathi;
 mod stages;
 mod stop;
 #[cfg(test)]
 mod testing;
+mod veeksha;
+mod vidur;
 
 pub use adaptive::{Adaptive, AdaptiveConfig, Prior};
 pub use bracketing::{Bracketing, BracketingConfig};
+pub use etalon::Etalon;
 pub use left::Left;
 pub use legacy::StagesLegacy;
+pub use midpoint::MidpointConfig;
+pub use sarathi::Sarathi;
 pub use stages::{Stages, StagesConfig};
 pub use stop::StopRule;
+pub use veeksha::{Veeksha, VeekshaConfig};
+pub use vidur::{Vidur, VidurConfig};
 
 use serde::{Deserialize, Serialize};
 

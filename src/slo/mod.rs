@@ -3,9 +3,18 @@
 //! One bound holds when the quantile of its metric is not above it. Several are joined request by request: the share of
 //! requests that keep all of them (`and`), or at least one (`or`), must reach the quantile. A request that was not
 //! finished, or refused, keeps none.
+//!
+//! [`deadline`] and [`timeline`] hold the exact arithmetic of the published tools that such objectives come from.
 
+pub mod audio;
+pub mod deadline;
+pub mod etalon;
 mod metric;
+pub mod prefill;
+pub mod sarathi;
 mod tally;
+pub mod timeline;
+pub mod veeksha;
 
 use serde::{Deserialize, Serialize};
 

@@ -114,7 +114,7 @@ impl Gaps {
     /// Real rate of [`ClippedPoisson`](Self::ClippedPoisson) over its nominal rate: `1 / (1 - exp(-3))`.
     pub const CLIPPED_RATE: f64 = 1.052_395_696_491_256_2;
     /// Longest gap of [`ClippedPoisson`](Self::ClippedPoisson), as a multiple of one over the rate.
-    const CLIPPED_AT: f64 = 3.0;
+    pub(super) const CLIPPED_AT: f64 = 3.0;
 
     /// Real rate over nominal rate; infinite for [`Static`](Self::Static).
     pub const fn rate_factor(&self) -> f64 {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 /// Rooms, lowest first. A room may import those before it.
-const ORDER: [&str; 23] = [
+const ORDER: [&str; 24] = [
     "units",
     "yaml",
     "stats",
@@ -22,6 +22,7 @@ const ORDER: [&str; 23] = [
     "report",
     "runner",
     "capacity",
+    "replay",
     "deployment",
     "explore",
     "accuracy",
@@ -33,7 +34,7 @@ const ORDER: [&str; 23] = [
 /// Rooms of one level, which may import one another.
 const PEERS: [&str; 4] = ["loadgen", "executor", "endpoint", "store"];
 /// Rooms and files that do no input or output and read no clock.
-const PURE: [&str; 9] = [
+const PURE: [&str; 10] = [
     "units",
     "yaml",
     "stats",
@@ -43,6 +44,7 @@ const PURE: [&str; 9] = [
     "sim",
     "slo",
     "workload",
+    "replay",
 ];
 /// The exceptions among these: prompts read files.
 const IMPURE_FILES: [&str; 1] = ["workload/prompts"];

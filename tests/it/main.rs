@@ -8,6 +8,7 @@
 mod accuracy;
 mod architecture;
 mod archive;
+mod capacity;
 mod cluster_sim;
 mod cmd;
 mod config;

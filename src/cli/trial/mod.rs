@@ -81,7 +81,7 @@ struct Load {
     /// Response tokens, or a range LOW-HIGH.
     #[arg(long, default_value = "128", value_name = "N", value_parser = job::token_range)]
     output_tokens: TokenRange,
-    /// Arrival process: poisson, constant, gamma:CV or fmperf.
+    /// Arrival process: poisson, stratified, constant, gamma:CV, fmperf or clipped-poisson.
     #[arg(long, default_value = "poisson", value_name = "PROCESS")]
     arrival: Arrival,
     /// Seeds arrivals, lengths and prompts.

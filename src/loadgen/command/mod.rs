@@ -112,7 +112,9 @@ impl CommandLoad {
             "rate_per_second" => spec.rate.as_per_second().to_string(),
             "rate_per_minute" => spec.rate.as_per_minute().to_string(),
             "duration_s" => spec.duration_s.to_string(),
-            "count" => spec.rate.count_in(spec.duration_s).to_string(),
+            "count" => (spec.workload.arrival)
+                .count(spec.rate, spec.duration_s)
+                .to_string(),
             "input_tokens" => length(|p| p.input, single)?,
             "input_tokens_min" => length(|p| p.input, |r| Some(r.lowest()))?,
             "input_tokens_max" => length(|p| p.input, |r| Some(r.max))?,

@@ -87,10 +87,11 @@ pub const KEYS: &[Key] = &[
          [(1-100:1-100,0.5),(300-600:100-300,0.5)]. Shares are normalised; mst mix derives them."),
     by_profile(Group::Workload, "REQ_MIN_START", ("3000,1500", "256"), "requests per minute, separated by commas",
         "Where each search begins, one value a pair or mix; the last one serves for the rest."),
-    key(Group::Workload, "ARRIVAL", "", "poisson | stratified | constant | gamma:CV | fmperf",
+    key(Group::Workload, "ARRIVAL", "", "poisson | stratified | constant | gamma:CV | fmperf | clipped-poisson",
         "Arrival process. stratified: Poisson within blocks of a hundred requests that all weigh the same; gamma:2 is burstier\n\
-         than Poisson; fmperf imitates that program. Empty: stratified with SEARCH=adaptive, else poisson; constant in the demo,\n\
-         whose trials are too short to tell rates apart under Poisson arrivals.").generic(),
+         than Poisson; fmperf imitates that program; clipped-poisson is what etalon, sarathi-serve and Vidur call Poisson, 5 %\n\
+         above the rate. Empty: stratified with SEARCH=adaptive, else poisson; constant in the demo, whose trials are too short\n\
+         to tell rates apart under Poisson arrivals.").generic(),
     key(Group::Workload, "PROMPTS_FILE", "", "path",
         "JSONL file with a prompt a line ({\"text\": ...}). Empty: the text that ships with the program."),
     key(Group::Workload, "TOKENIZER", "", "path",

@@ -1,5 +1,8 @@
 //! The one loop that joins search, runner and criterion.
 
+pub mod gpus;
+pub mod jobs;
+
 use std::path::PathBuf;
 
 use crate::criterion::{Criterion, Earlier, Flow, Progress, Ruling, Throughput, Verdict};
