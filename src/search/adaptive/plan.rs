@@ -227,13 +227,11 @@ impl<'a> Standing<'a> {
             };
         }
         let rate = top.asked.as_per_minute();
-        let longest = self
-            .evidence
-            .iter()
-            .filter(|e| e.asked == top.asked)
-            .map(|e| e.load_s)
-            .fold(0.0, f64::max);
-        if top.leans_to_hold() == Some(true) || longest >= 0.9 * self.config.duration_s {
+        let there = || self.evidence.iter().filter(|e| e.asked == top.asked);
+        let longest = there().map(|e| e.load_s).fold(0.0, f64::max);
+        // One that told nothing does not take back what another, shorter for being clear, told.
+        let held = there().any(|e| e.leans_to_hold() == Some(true));
+        if held || longest >= 0.9 * self.config.duration_s {
             if rate >= HIGHEST {
                 return Plan::Done("it holds however fast the requests come");
             }

@@ -218,6 +218,20 @@ fn an_unsure_trial_far_below_is_no_refutation() {
     assert!(next.rate.as_per_minute() > 10_000.0, "{next:?}");
 }
 
+#[test]
+fn a_ramp_goes_on_after_a_short_clear_trial_beside_a_long_unclear_one() {
+    let mut search = Adaptive::new(config(50.0));
+    let at = probe_at(50.0);
+    let mut unsure = judged(&at, 1000.0, 0.015).0;
+    (unsure.ruling, unsure.margin) = (Ruling::Unsure, None);
+    search.observe(&observed(&(at, unsure, 60.0)));
+    search.observe(&observed(&(at, judged(&at, 1000.0, 0.015).0, 22.0)));
+    let Step::Probe(next) = search.next() else {
+        panic!("the search is done");
+    };
+    assert_eq!(next.rate.as_per_minute(), 200.0);
+}
+
 fn probe_at(per_minute: f64) -> Probe {
     Probe {
         rate: Rate::per_minute(per_minute),
