@@ -3,7 +3,7 @@
 use super::neighbours::is_confirmed;
 use super::{Target, Trials, ideal, rules};
 use crate::loadgen::{LoadGenError, LoadGenerator};
-use crate::search::{Goal, Probe, StagesConfig};
+use crate::search::{Goal, MOST_LOAD, Probe, StagesConfig};
 use crate::settings::{Experiment, SearchKind, Settings};
 use crate::trial::LoadGenSpec;
 use crate::units::Rate;
@@ -57,6 +57,11 @@ pub fn outline(settings: &Settings, experiment: &Experiment) -> Outline {
         .budget
         .map_or(f64::INFINITY, |budget| budget.as_secs_f64());
     let hours = |load_s: f64, trials: u32| (load_s.min(budget_s) + f64::from(trials) * pause_s) / 3600.0;
+    let most_full = if adaptive {
+        f64::from(limit).min(MOST_LOAD)
+    } else {
+        f64::from(limit)
+    };
     let (width, end, factor) = if adaptive {
         ("the 95 % interval", "of its upper end", ADAPTIVE_RAMP)
     } else {
@@ -74,7 +79,7 @@ pub fn outline(settings: &Settings, experiment: &Experiment) -> Outline {
         stop: format!("until {width} is within {}", stop.in_words().replace("of M", end)),
         likely_trials,
         most_trials: limit,
-        most_hours: hours(f64::from(limit) * full_s, limit),
+        most_hours: hours(most_full * full_s, limit),
         likely_hours: likely.map(|load| hours(load.seconds, load.trials)),
     }
 }

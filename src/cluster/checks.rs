@@ -116,6 +116,7 @@ mod tests {
         let work = Work {
             searches: vec![(10, 15)],
             share: 1.0,
+            most_share: 1.0,
             trial: Duration::from_mins(31),
             cooldown: Duration::from_mins(3),
             server_limit: None,

@@ -17,6 +17,8 @@ pub struct Work {
     pub searches: Vec<Trials>,
     /// What the trials that are likely take on average, as a share of one of full length: 1 unless the search has short ones.
     pub share: f64,
+    /// The same of all trials up to the limit.
+    pub most_share: f64,
     /// A trial with its drain.
     pub trial: Duration,
     /// The pause after it.
@@ -70,7 +72,7 @@ impl Work {
         let each = self.trial + self.cooldown;
         (
             (each * likely).mul_f64(self.share) + self.start().unwrap_or_default(),
-            each * most + self.server_limit.unwrap_or_default(),
+            (each * most).mul_f64(self.most_share) + self.server_limit.unwrap_or_default(),
         )
     }
 
@@ -100,7 +102,7 @@ impl Work {
         let jobs = |trials: f64| (trials / in_one).ceil() as u32;
         Jobs::Some {
             likely: jobs(self.share * f64::from(likely)),
-            most: jobs(f64::from(most)),
+            most: jobs(self.most_share * f64::from(most)),
         }
     }
 
@@ -131,6 +133,7 @@ mod tests {
         Work {
             searches: vec![(6, 15), (5, 15)],
             share: 1.0,
+            most_share: 1.0,
             trial: Duration::from_mins(31),
             cooldown: Duration::from_mins(3),
             server_limit: None,

@@ -16,7 +16,7 @@ mod testing;
 mod veeksha;
 mod vidur;
 
-pub use adaptive::{Adaptive, AdaptiveConfig, Prior};
+pub use adaptive::{Adaptive, AdaptiveConfig, MOST_LOAD, Prior};
 pub use bracketing::{Bracketing, BracketingConfig};
 pub use etalon::Etalon;
 pub use left::Left;

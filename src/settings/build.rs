@@ -202,7 +202,7 @@ pub(super) fn build(
         duration: r.positive_duration("DURATION"),
         filter_buffer_s: r.parse("FILTER_BUFFER", values::whole_seconds),
         cooldown: r.duration("ITERATION_COOLDOWN_SECONDS"),
-        iteration_limit: r.parse("ITERATION_HARD_LIMIT", |text| values::whole(text, 1)),
+        iteration_limit: search::iteration_limit(&mut r, search),
         multiplier: r.parse("REQ_MIN_INCREASE_MULTIPLIER", multiplier),
         stop: r.parse("STOP_THRESHOLD", |text| values::stop_threshold(text, absolute)),
         evaluation,

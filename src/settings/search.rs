@@ -56,6 +56,19 @@ pub(super) fn arrival(r: &mut Reader<'_>, search: SearchKind) -> Arrival {
     arrival
 }
 
+/// `ITERATION_HARD_LIMIT`, whose default follows from `SEARCH`.
+pub(super) fn iteration_limit(r: &mut Reader<'_>, search: SearchKind) -> u32 {
+    if let Some(set) = r.optional("ITERATION_HARD_LIMIT", |text| values::whole(text, 1)) {
+        return set;
+    }
+    let (limit, why) = match search {
+        SearchKind::Adaptive => (40, "because SEARCH=adaptive"),
+        SearchKind::Stages | SearchKind::StagesLegacy => (15, ""),
+    };
+    r.settle("ITERATION_HARD_LIMIT", &limit.to_string(), why);
+    limit
+}
+
 /// `CONFIRM`.
 pub(super) fn confirm(r: &mut Reader<'_>, search: SearchKind) -> Confirm {
     if search != SearchKind::Adaptive && r.text("CONFIRM").eq_ignore_ascii_case("edges") {

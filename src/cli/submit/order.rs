@@ -196,6 +196,8 @@ fn work(settings: &Settings) -> Work {
     let trial = settings.duration + settings.drain;
     let full_s = (trial + settings.cooldown).as_secs_f64();
     let trials: u32 = outlines.iter().map(|outline| outline.likely_trials).sum();
+    let most: u32 = outlines.iter().map(|outline| outline.most_trials).sum();
+    let most_hours: f64 = outlines.iter().map(|outline| outline.most_hours).sum();
     let hours: Option<f64> = outlines.iter().map(|outline| outline.likely_hours).sum();
     Work {
         searches: outlines
@@ -205,6 +207,7 @@ fn work(settings: &Settings) -> Work {
         share: hours
             .filter(|_| trials > 0)
             .map_or(1.0, |hours| 3600.0 * hours / (f64::from(trials) * full_s)),
+        most_share: (3600.0 * most_hours / (f64::from(most) * full_s)).min(1.0),
         trial,
         cooldown: settings.cooldown,
         server_limit: settings.server.as_ref().map(|server| server.start_limit),

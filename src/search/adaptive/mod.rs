@@ -11,6 +11,7 @@ mod evidence;
 mod plan;
 
 pub use belief::Prior;
+pub use plan::MOST_LOAD;
 
 use belief::Belief;
 use evidence::Evidence;

@@ -51,6 +51,8 @@ const MOST_LOOKING: f64 = 1.5;
 const BESIDE: f64 = 1.035;
 /// Most load of a search, in full durations.
 const MOST: f64 = 8.0;
+/// Most load of an adaptive search, in full durations, the trial that goes beyond included.
+pub const MOST_LOAD: f64 = MOST + 1.0;
 /// The load after which an answer is given although no long trial bounds it from above.
 const MOST_UNBOUND: f64 = 4.0;
 /// The answer's distance below the median, in half widths.

@@ -115,8 +115,8 @@ pub const KEYS: &[Key] = &[
     key(Group::Search, "STOP_THRESHOLD", "0.05", "number above 0",
         "When the bracket (adaptive: the 95 % interval) is narrow enough: 1 or more is requests per minute,\n\
          less is a fraction of its upper end."),
-    key(Group::Search, "ITERATION_HARD_LIMIT", "15", "whole number",
-        "Most trials of one search."),
+    key(Group::Search, "ITERATION_HARD_LIMIT", "", "whole number",
+        "Most trials of one search. Empty: 15, or 40 with SEARCH=adaptive, most of whose trials are short."),
     by_profile(Group::Trial, "DURATION", ("10s", "1800s"), "duration",
         "How long a trial sends requests.").generic(),
     by_profile(Group::Trial, "ITERATION_COOLDOWN_SECONDS", ("0", "180"), "duration",
