@@ -26,6 +26,7 @@ mod runs_args;
 mod serve;
 mod settings_args;
 mod simulate;
+mod stage_progress;
 mod status;
 mod submit;
 mod trial;

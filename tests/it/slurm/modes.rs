@@ -14,8 +14,9 @@ use crate::support::{Workspace, program, read_json, stderr};
 /// A server that is slow, so that it costs little processor time: 11,000 requests of 8:4 a minute, half as many of 8:8.
 const SLOW: [&str; 6] = ["--jitter", "0", "--batch-cap", "4", "--step-base", "5ms"];
 /// Rates of 0.64 times the capacity and less, and of 1.27 times and more: their verdicts are not in doubt.
+/// A machine that is busy with other tests makes trials void: they are repeated until one is not.
 const SEARCH: &str = "DURATION=5s\nREQ_MIN_START=3500\nSTOP_THRESHOLD=0.55\nITERATION_HARD_LIMIT=8\nPOLL_INTERVAL=1s\n\
-                      WALLTIME_MARGIN=15s";
+                      WALLTIME_MARGIN=15s\nRETRIES=10";
 /// What the nodes of the tests have several times.
 const PROFILE: &str = "driver: {cpus: 1, mem: 300M}\nserver: {gpus: 1, cpus: 1, mem: 300M}\n\
                        trial: {cpus: 1, mem: 300M}\ntime: 1:00:00\n";
