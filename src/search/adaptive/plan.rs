@@ -262,6 +262,11 @@ impl<'a> Standing<'a> {
         (PATIENCE * self.config.duration_s).max(LONGER * self.too_short_s)
     }
 
+    /// Whether a trial lasted about that long.
+    fn is_patient(&self, trial: &Evidence) -> bool {
+        trial.load_s >= 0.9 * self.patience_s().min(self.config.duration_s)
+    }
+
     /// A look at the saturated service: a glance while it is known by some percent only, then one that takes its time.
     fn locate(&self, rate: f64) -> Plan {
         let rough = self.belief.is_none_or(|b| b.half_width() > ROUGH);
@@ -301,8 +306,7 @@ impl<'a> Standing<'a> {
 
     /// The belief is about the capacity: sharpen it, then confirm.
     fn near(&self, belief: &Belief) -> Plan {
-        let patient = 0.9 * self.patience_s().min(self.config.duration_s);
-        let looked = |e: &&Evidence| e.hint.is_some() && e.load_s >= patient;
+        let looked = |e: &&Evidence| e.hint.is_some() && self.is_patient(e);
         let failed = || self.evidence.iter().filter(|e| e.failed());
         let beside = failed().any(|e| e.offered <= belief.median * JUST_ABOVE);
         let sharp = belief.half_width() <= self.sharp() && failed().any(|e| looked(&e)) && beside;
@@ -373,8 +377,7 @@ impl<'a> Standing<'a> {
 
     /// Whether this rate was sustained in a patient look.
     fn held_patiently(&self, per_minute: f64) -> bool {
-        let patient = 0.9 * self.patience_s().min(self.config.duration_s);
-        let held = |e: &Evidence| e.held() && e.load_s >= patient && e.offered >= 0.995 * per_minute;
+        let held = |e: &Evidence| e.held() && self.is_patient(e) && e.offered >= 0.995 * per_minute;
         self.evidence.iter().any(held)
     }
 
@@ -395,13 +398,12 @@ impl<'a> Standing<'a> {
 
     /// Whether as many looks were made as are worth their time.
     fn is_exhausted(&self, belief: &Belief) -> bool {
-        let patient = 0.9 * self.patience_s().min(self.config.duration_s);
         let looks = || self.evidence.iter().filter(|e| e.hint.is_some() && !e.confirming);
         let load_s: f64 = looks().map(|e| e.load_s).sum();
         if load_s >= MOST_LOOKING * self.config.duration_s {
             return true;
         }
-        let patiently = |e: &&Evidence| e.load_s >= patient;
+        let patiently = |e: &&Evidence| self.is_patient(e);
         if belief.collapses {
             let near = |e: &&Evidence| (e.offered / belief.median).ln().abs() < 0.2;
             return self.evidence.iter().filter(patiently).filter(near).count() >= MOST_LOOKS;
