@@ -85,6 +85,7 @@ impl Server {
             client,
             planned_output: Some(self.mean_tokens[1]),
             stopped_early: offered_s < load.duration_s,
+            tokens: None,
         }
     }
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::workload::prompts::PromptEncoding;
 
 use crate::criterion::Progress;
-use crate::trial::{Measurement, TrialSpec};
+use crate::trial::{Measurement, TokenTimes, TrialSpec};
 
 /// Which API of the endpoint is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -185,4 +185,13 @@ pub trait LoadGenerator: Send {
     /// # Errors
     /// When its output is missing, truncated or not what it should be.
     fn read(&self, job: &TrialJob, dir: &Path) -> Result<Measurement, LoadGenError>;
+
+    /// When each token came, in the order of the records that [`LoadGenerator::read`] returns; `None` where the program
+    /// does not tell. Kept apart, because a search for sustainable load has no use for it and it is large.
+    ///
+    /// # Errors
+    /// As [`LoadGenerator::read`].
+    fn token_times(&self, _job: &TrialJob, _dir: &Path) -> Result<Option<TokenTimes>, LoadGenError> {
+        Ok(None)
+    }
 }

@@ -1,6 +1,6 @@
 //! What a trial measured.
 
-use super::{Backlog, ClientHealth, RequestRecord, Response};
+use super::{Backlog, ClientHealth, RequestRecord, Response, TokenTimes};
 use crate::units::Rate;
 
 /// The result of a trial, from any load generator or simulator.
@@ -24,6 +24,8 @@ pub struct Measurement {
     pub planned_output: Option<f64>,
     /// Whether the trial was ended before its duration because it was decided.
     pub stopped_early: bool,
+    /// When each token came, where that was asked for and is known.
+    pub tokens: Option<TokenTimes>,
 }
 
 impl Measurement {

@@ -7,6 +7,7 @@ mod measurement;
 mod outcome;
 mod record;
 mod response;
+mod token_times;
 
 pub use backlog::Backlog;
 pub use health::ClientHealth;
@@ -15,6 +16,7 @@ pub use measurement::Measurement;
 pub use outcome::{Outcome, TimeoutKind};
 pub use record::{RawRow, RequestRecord};
 pub use response::{HalfBounds, Halves, Response};
+pub use token_times::TokenTimes;
 
 use serde::{Deserialize, Serialize};
 

@@ -230,6 +230,7 @@ impl LoadGenerator for CommandLoad {
             client,
             planned_output: None,
             stopped_early: false,
+            tokens: None,
         })
     }
 }

@@ -96,6 +96,7 @@ pub(super) fn measurement(
         client,
         planned_output: None,
         stopped_early: false,
+        tokens: None,
     }
 }
 

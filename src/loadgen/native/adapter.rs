@@ -9,7 +9,7 @@ use super::signals::STOP_FILE;
 use super::summary::{self, Summary};
 use crate::loadgen::{Capabilities, Command, LoadGenError, LoadGenerator, ProgressReader, TrialJob};
 use crate::store::rows::{self, RowReader};
-use crate::trial::{Measurement, Outcome};
+use crate::trial::{Measurement, Outcome, RawRow, TokenTimes};
 
 /// Name of the job's file in a trial's folder.
 pub const JOB_FILE: &str = "job.json";
@@ -100,15 +100,8 @@ impl LoadGenerator for Native {
         }
         let summary = Summary::load(dir)
             .map_err(|e| error(summary::FILE_NAME, format!("the trial did not end: {e}")))?;
-        let path = dir.join(rows::FILE_NAME);
-        let bad = |e: rows::RowError| error(rows::FILE_NAME, e.to_string());
         let mut records = Vec::with_capacity(summary.sent as usize);
-        for row in RowReader::open(&path).map_err(bad)? {
-            let record = row.map_err(bad)?.record();
-            if record.outcome != Outcome::NotSent {
-                records.push(record);
-            }
-        }
+        each_sent(dir, |row| records.push(row.record()))?;
         if records.len() as u64 != summary.sent {
             let why = format!("it has {} requests, the summary {}", records.len(), summary.sent);
             return Err(error(rows::FILE_NAME, why));
@@ -124,6 +117,35 @@ impl LoadGenerator for Native {
             client: summary.client,
             planned_output: job.spec.workload.mean_output_tokens(),
             stopped_early: summary.stopped_early,
+            tokens: None,
         })
     }
+
+    fn token_times(&self, _job: &TrialJob, dir: &Path) -> Result<Option<TokenTimes>, LoadGenError> {
+        let mut rows = Vec::new();
+        each_sent(dir, |row| rows.push((row.intended_ns, row.gaps_us)))?;
+        // As the records are sorted.
+        rows.sort_by_key(|(intended_ns, _)| *intended_ns);
+        let mut times = TokenTimes::with_capacity(rows.len());
+        for (_, gaps_us) in rows {
+            times.push(&gaps_us);
+        }
+        Ok(Some(times))
+    }
+}
+
+/// Hands over every request that was sent, in the order of the file.
+fn each_sent(dir: &Path, mut take: impl FnMut(RawRow)) -> Result<(), LoadGenError> {
+    let path = dir.join(rows::FILE_NAME);
+    let bad = |e: rows::RowError| LoadGenError::Output {
+        path: path.clone(),
+        why: e.to_string(),
+    };
+    for row in RowReader::open(&path).map_err(bad)? {
+        let row = row.map_err(bad)?;
+        if row.record().outcome != Outcome::NotSent {
+            take(row);
+        }
+    }
+    Ok(())
 }

@@ -222,6 +222,7 @@ impl EventLog {
             client,
             planned_output: None,
             stopped_early: false,
+            tokens: None,
         })
     }
 }

@@ -43,6 +43,7 @@ impl StoredTrial {
                 .as_ref()
                 .and_then(|m| m.spec.workload.mean_output_tokens()),
             stopped_early: false,
+            tokens: None,
         };
         self.take_manifest(&mut measurement);
         self.take(measurement);

@@ -260,6 +260,7 @@ impl Server {
             client: ClientHealth::default(),
             planned_output: Some(self.mean_length()),
             stopped_early: false,
+            tokens: None,
         }
     }
 
