@@ -8,8 +8,8 @@ pub struct TokenTimes {
     gaps_us: Vec<u32>,
     /// Where the gaps of a request end.
     ends: Vec<u32>,
-    /// From the intended send time to the first iteration; empty where the load generator cannot tell, as all that see
-    /// a server from outside.
+    /// From the intended send time to the first iteration, [`u64::MAX`] where it never came; empty where the load
+    /// generator cannot tell, as all that see a server from outside.
     delays_us: Vec<u64>,
 }
 
