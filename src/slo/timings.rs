@@ -23,6 +23,9 @@ pub struct Timed {
     pub exact: bool,
 }
 
+/// Stands for every workload class.
+pub const ANY_CLASS: u16 = u16::MAX;
+
 /// One request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Timing {
@@ -82,6 +85,33 @@ impl Timings {
         all.owed = measurement
             .planned_output
             .unwrap_or(tokens / answered().count().max(1) as f64);
+        all
+    }
+
+    /// These, and so many requests more that were answered at once, with all their tokens.
+    #[must_use]
+    pub fn with_ideal(&self, count: usize) -> Self {
+        let mut all = self.clone();
+        let at_once = Timed {
+            seconds: 0.0,
+            exact: true,
+        };
+        let gaps = (self.owed.ceil() as usize).max(1) - 1;
+        for _ in 0..count {
+            all.gaps.extend(std::iter::repeat_n(0.0, gaps));
+            all.ends.push(all.gaps.len());
+            all.requests.push(Timing {
+                fate: Fate::Answered,
+                ttft: at_once,
+                e2e: at_once,
+                tpot: at_once,
+                delay: self.has_delays().then_some(at_once),
+                since_last: 0.0,
+                input_tokens: 1,
+                output_tokens: gaps as u32 + 1,
+                class: ANY_CLASS,
+            });
+        }
         all
     }
 

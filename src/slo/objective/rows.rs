@@ -3,7 +3,7 @@
 use super::{DeadlineRule, FirstDeadline, Limit, Quantity};
 use crate::slo::deadline::Deadlines;
 use crate::slo::prefill::PrefillCurve;
-use crate::slo::timings::{Fate, Timed, Timing, Timings};
+use crate::slo::timings::{ANY_CLASS, Fate, Timed, Timing, Timings};
 
 /// The values of one quantity.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -36,12 +36,15 @@ impl Choice<'_> {
             .requests()
             .iter()
             .enumerate()
-            .filter(move |(_, r)| class.is_none_or(|class| r.class == class))
+            .filter(move |(_, r)| class.is_none_or(|class| r.class == class || r.class == ANY_CLASS))
             .filter(move |(_, r)| failures || r.fate != Fate::Failed)
     }
 
     /// All values of a quantity.
     pub(super) fn rows(&self, limit: &Limit) -> Rows {
+        if limit.quantity.needs_token_times() && !self.timings.has_gaps() {
+            return Rows::default();
+        }
         if limit.quantity == Quantity::Tbt {
             return self.gaps(limit.most);
         }
