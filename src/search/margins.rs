@@ -6,7 +6,7 @@
 
 mod belief;
 
-pub use belief::Belief;
+use belief::Belief;
 
 use super::{Answer, Bracket, Goal, Left, Observed, Probe, Search, Status, Step};
 use crate::criterion::Ruling;
@@ -120,7 +120,7 @@ impl Margins {
     }
 
     /// What is believed by now; nothing until a rate passed and one failed.
-    pub fn belief(&self) -> Option<Belief> {
+    fn belief(&self) -> Option<Belief> {
         self.passed()?;
         self.failed()?;
         Some(Belief::of(&self.seen))

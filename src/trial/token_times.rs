@@ -34,6 +34,11 @@ impl TokenTimes {
         self.delays_us.push(delay_us);
     }
 
+    /// Adds the wait of the first request that has none yet.
+    pub fn push_delay(&mut self, delay_us: u64) {
+        self.delays_us.push(delay_us);
+    }
+
     /// How many requests there are.
     pub fn len(&self) -> usize {
         self.ends.len()

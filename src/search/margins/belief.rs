@@ -22,13 +22,13 @@ const SLOPES: usize = 17;
 
 /// The belief about the logarithm of the capacity, requests per minute.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Belief {
+pub(super) struct Belief {
     /// Its median.
-    pub median: f64,
+    pub(super) median: f64,
     /// Lower end of the 95 % interval.
-    pub low: f64,
+    pub(super) low: f64,
     /// Upper end of it.
-    pub high: f64,
+    pub(super) high: f64,
 }
 
 impl Belief {
@@ -87,7 +87,7 @@ impl Belief {
     }
 
     /// Half the interval as a share of the median.
-    pub fn half_width(&self) -> f64 {
+    pub(super) fn half_width(&self) -> f64 {
         (self.high - self.median)
             .exp_m1()
             .max(-(self.low - self.median).exp_m1())
