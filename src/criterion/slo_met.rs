@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Criterion, Earlier, Ruling, Verdict};
+use super::{Criterion, Earlier, Flow, Goal, Progress, Ruling, Verdict};
 use crate::slo::objective::{Judged, Objective, Policy, Quantity, Seen};
 use crate::slo::prefill::PrefillCurve;
 use crate::slo::timings::{Fate, Timings};
@@ -17,6 +17,8 @@ pub struct SloMet {
     pub failures: bool,
     /// What prompts take on an idle server, where deadlines are predicted.
     pub curve: Option<PrefillCurve>,
+    /// Seconds after which a trial sends no more.
+    pub limit_s: Option<f64>,
 }
 
 impl SloMet {
@@ -92,8 +94,12 @@ impl Criterion for SloMet {
         }
     }
 
-    fn needs_full_length(&self) -> bool {
-        true
+    fn watch(&self, so_far: &Progress, _goal: Goal) -> Flow {
+        if self.limit_s.is_some_and(|limit| so_far.elapsed_s >= limit) {
+            Flow::Stop
+        } else {
+            Flow::Continue
+        }
     }
 }
 
@@ -184,6 +190,7 @@ mod tests {
             objective: entry.objective().unwrap(),
             failures,
             curve: None,
+            limit_s: None,
         }
     }
 
