@@ -71,7 +71,7 @@ pub(crate) fn run(args: Args) -> Outcome {
     let outcomes = conduct.run(observer.as_mut()).map_err(failure)?;
     let checks: Vec<Check> = outcomes
         .iter()
-        .map(|outcome| Check::of(outcome, args.sure))
+        .map(|outcome| Check::of(outcome, args.rate, args.sure))
         .collect();
     match args.format {
         Format::Json => super::print_json(&checks)?,
@@ -93,8 +93,10 @@ struct Check {
 }
 
 impl Check {
-    fn of(outcome: &matrix::Outcome, sure: bool) -> Self {
-        let point = outcome.curve.first();
+    fn of(outcome: &matrix::Outcome, rate: f64, sure: bool) -> Self {
+        let away = |qps: f64| (qps / rate - 1.0).abs();
+        let points = outcome.curve.iter().filter(|p| away(p.qps) < 0.1);
+        let point = points.min_by(|a, b| away(a.qps).total_cmp(&away(b.qps)));
         let doubtful = |seen: &Seen| match (seen.met, seen.interval) {
             (Some(true), [_, high]) if seen.statistic != "share" => high.is_none_or(|high| high > seen.bound),
             (Some(false), [low, _]) if seen.statistic != "share" => low.is_none_or(|low| low <= seen.bound),

@@ -1,5 +1,6 @@
 //! One system on one workload: its trials, those that are stored and those to come, and the searches that share them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::file::{Rule, SearchRule};
@@ -7,7 +8,7 @@ use super::known::{Known, inferred};
 use super::requests::Requests;
 use crate::capacity::{self, Capacity, Evidence, Experiment};
 use crate::criterion::slo_met::SloMet;
-use crate::report::Observer;
+use crate::report::{Event, Observer};
 use crate::runner::memo::Memo;
 use crate::runner::{TrialError, TrialRunner};
 use crate::search::{
@@ -47,7 +48,12 @@ pub struct Bench<'a> {
     pub failures: bool,
     /// What prompts take on the idle system.
     pub curve: Option<PrefillCurve>,
+    /// Reads what a load generator left, where the packed measurement is missing or damaged.
+    pub raw: Option<RawReader<'a>>,
 }
+
+/// Reads a measurement from the raw rows of a trial's folder.
+pub type RawReader<'a> = &'a dyn Fn(&Path, &TrialSpec) -> Result<Measurement, TrialError>;
 
 /// What a search found.
 #[derive(Clone, Debug)]
@@ -120,16 +126,18 @@ impl<'a> Bench<'a> {
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Found, TrialError> {
         let criterion = self.criterion(objective);
-        let stored = self.store.trials(&self.pair)?;
+        let stored = self.stored(observer)?;
         let known = self.known(&criterion, &stored, observer);
-        let read = |folder: &Path, _: &TrialSpec| Ok(measured::read(&folder.join(measured::FILE_NAME))?);
+        let read = |folder: &Path, spec: &TrialSpec| self.read(folder, spec);
         let mut runner = Memo::new(runner, stored, &read, false);
         let mut search = new_search(rule, start_qps, objective, &known);
         let spec = |probe: &Probe| self.spec(probe, rule.rule);
         let decided = |probe: &Probe| {
             let of_trial = spec(probe).id();
-            // What was measured at this very rate is read, and its statistics with it.
-            if rule.rule == Rule::Adaptive || known.iter().any(|k| k.id == of_trial.as_str()) {
+            // What was measured at this very rate is read, and its statistics with it; given rates are all measured.
+            if matches!(rule.rule, Rule::Adaptive | Rule::Rates)
+                || known.iter().any(|k| k.id == of_trial.as_str())
+            {
                 return None;
             }
             inferred(&known, probe.rate)
@@ -153,7 +161,7 @@ impl<'a> Bench<'a> {
         start_qps: f64,
         observer: &mut dyn Observer,
     ) -> Option<Found> {
-        let stored = self.store.trials(&self.pair).ok()?;
+        let stored = self.stored(observer).ok()?;
         let known = self.known(&self.criterion(objective), &stored, observer);
         let adaptive = SearchRule {
             rule: Rule::Adaptive,
@@ -175,11 +183,41 @@ impl<'a> Bench<'a> {
         })
     }
 
+    /// What a stored trial measured: as it was packed, or, where that is missing or damaged, from its raw rows.
+    fn read(&self, folder: &Path, spec: &TrialSpec) -> Result<Measurement, TrialError> {
+        let packed = measured::read(&folder.join(measured::FILE_NAME));
+        match (packed, self.raw) {
+            (Ok(measurement), _) => Ok(measurement),
+            (Err(error), Some(raw)) => raw(folder, spec).map_err(|_| error.into()),
+            (Err(error), None) => Err(error.into()),
+        }
+    }
+
+    /// What is stored and is what it says it is.
+    fn stored(
+        &self,
+        observer: &mut dyn Observer,
+    ) -> Result<BTreeMap<String, (PathBuf, Manifest)>, TrialError> {
+        let mut stored = self.store.trials(&self.pair)?;
+        stored.retain(|id, (folder, manifest)| {
+            let is_itself = manifest.spec.id().as_str() == id;
+            if !is_itself {
+                let text = format!(
+                    "{}: trial.json was changed; it counts as not measured",
+                    folder.display()
+                );
+                observer.see(&Event::Note { text });
+            }
+            is_itself
+        });
+        Ok(stored)
+    }
+
     /// Judges what is stored. A trial that cannot be read is told, and measured again when it is asked for.
     fn known(
         &self,
         criterion: &SloMet,
-        stored: &std::collections::BTreeMap<String, (PathBuf, Manifest)>,
+        stored: &BTreeMap<String, (PathBuf, Manifest)>,
         observer: &mut dyn Observer,
     ) -> Vec<Known> {
         let mut known = Vec::new();
@@ -187,9 +225,9 @@ impl<'a> Bench<'a> {
             if manifest.client.void.is_some() {
                 continue;
             }
-            match measured::read(&folder.join(measured::FILE_NAME)) {
+            match self.read(folder, &manifest.spec) {
                 Ok(measurement) => known.push(Known::of(folder, manifest, &measurement, criterion)),
-                Err(error) => observer.see(&crate::report::Event::Note {
+                Err(error) => observer.see(&Event::Note {
                     text: format!("a stored trial is damaged and counts as not measured: {error}"),
                 }),
             }

@@ -249,6 +249,7 @@ impl Conduct<'_> {
             limit_s,
             failures: self.file.failures == Failures::Count,
             curve: task.ready.curve.clone(),
+            raw: None,
         }
     }
 
@@ -330,7 +331,9 @@ impl Conduct<'_> {
                 .map_err(|why| ConductError::Input(format!("slos, {slo}: {why}")))?;
         }
         let limit_s = self.limit_s();
-        let bench = self.bench(task, endpoint.target(), endpoint.loadgen(limit_s), limit_s);
+        let raw = |folder: &Path, spec: &TrialSpec| endpoint.read(folder, spec);
+        let mut bench = self.bench(task, endpoint.target(), endpoint.loadgen(limit_s), limit_s);
+        bench.raw = Some(&raw);
         let mut outcomes = Vec::new();
         for (slo, objective) in &objectives {
             let found = endpoint.run(&bench, end, |runner| {

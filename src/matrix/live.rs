@@ -191,6 +191,14 @@ impl Endpoint {
         with(&mut live)
     }
 
+    /// Reads what the load generator left of a trial.
+    pub(super) fn read(&self, folder: &Path, spec: &TrialSpec) -> Result<Measurement, TrialError> {
+        let job = self.job(spec, None);
+        let mut measurement = self.loadgen.read(&job, folder)?;
+        measurement.tokens = self.loadgen.token_times(&job, folder)?;
+        Ok(measurement)
+    }
+
     fn job(&self, spec: &TrialSpec, lengths_file: Option<PathBuf>) -> TrialJob {
         let settings = &self.settings;
         TrialJob {

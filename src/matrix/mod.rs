@@ -13,7 +13,7 @@ mod pack;
 mod requests;
 mod simulated;
 
-pub use bench::{Bench, Found};
+pub use bench::{Bench, Found, RawReader};
 pub use conduct::{Conduct, ConductError};
 pub use files::{OUTCOMES, write_all};
 pub use known::Known;
