@@ -46,6 +46,8 @@ pub struct Bench<'a> {
     pub limit_s: Option<f64>,
     /// Whether failed and unfinished requests violate objectives.
     pub failures: bool,
+    /// Whether a backlog that grows fails a trial.
+    pub sustained: bool,
     /// What prompts take on the idle system.
     pub curve: Option<PrefillCurve>,
     /// Reads what a load generator left, where the packed measurement is missing or damaged.
@@ -109,6 +111,7 @@ impl<'a> Bench<'a> {
             failures: self.failures,
             curve: self.curve.clone(),
             limit_s: self.limit_s,
+            sustained: self.sustained,
         }
     }
 

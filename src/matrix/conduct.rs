@@ -248,6 +248,11 @@ impl Conduct<'_> {
             seed: self.file.seed,
             limit_s,
             failures: self.file.failures == Failures::Count,
+            // The published rules know nothing of it.
+            sustained: self
+                .file
+                .sustained
+                .unwrap_or(self.file.search.rule == Rule::Adaptive),
             curve: task.ready.curve.clone(),
             raw: None,
         }

@@ -35,6 +35,9 @@ pub struct File {
     /// Whether failed, refused and unfinished requests violate the objectives.
     #[serde(default)]
     pub failures: Failures,
+    /// Whether a trial fails whose backlog grows beyond doubt, whatever its latencies. Default: with the adaptive rule.
+    #[serde(default)]
+    pub sustained: Option<bool>,
     /// Time limits.
     #[serde(default)]
     pub limits: Limits,

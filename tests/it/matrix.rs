@@ -1,5 +1,6 @@
 //! `mst capacity` on files of ours: searches, what is stored, what goes wrong.
 
+mod accuracy;
 mod faults;
 mod follow_up;
 mod searches;

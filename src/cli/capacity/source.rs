@@ -204,6 +204,7 @@ impl SourceArgs {
             slos: vec![unplaced(entry)],
             search: SearchRule::default(),
             failures: crate::matrix::file::Failures::Count,
+            sustained: None,
             limits: Limits::default(),
             skip: Vec::new(),
             seed: 42,

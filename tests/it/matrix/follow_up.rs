@@ -110,6 +110,7 @@ fn recorded_follow_ups_need_no_trial_at_a_rate_that_is_decided() {
         seed: 42,
         limit_s: None,
         failures: true,
+        sustained: false,
         curve: None,
         raw: None,
     };
