@@ -19,6 +19,7 @@ mod logs;
 mod meta;
 mod mix;
 mod process;
+mod profile;
 mod report;
 mod resume;
 mod run;
@@ -87,6 +88,7 @@ enum Verb {
     Mix(mix::Args),
     Simulate(simulate::Args),
     Accuracy(accuracy::Args),
+    Profile(profile::Args),
     Config(config::Args),
     Completions(meta::CompletionsArgs),
     Man(meta::ManArgs),
@@ -97,6 +99,7 @@ enum Verb {
 pub(crate) enum Format {
     /// For people.
     #[default]
+    #[value(alias = "text")]
     Human,
     /// For programs.
     Json,
@@ -125,6 +128,7 @@ pub fn main() -> ExitCode {
         Verb::Mix(args) => mix::run(args),
         Verb::Simulate(args) => simulate::run(args),
         Verb::Accuracy(args) => accuracy::run(args),
+        Verb::Profile(args) => profile::run(args),
         Verb::Config(args) => config::run(args),
         Verb::Completions(args) => meta::completions(&args),
         Verb::Man(args) => meta::man(&args),

@@ -21,13 +21,41 @@ struct ModelList {
 #[derive(Deserialize)]
 struct Model {
     id: String,
+    /// vLLM.
+    #[serde(default)]
+    max_model_len: Option<serde_json::Value>,
+    /// llama.cpp.
+    #[serde(default)]
+    meta: Option<serde_json::Value>,
+}
+
+/// A model that an endpoint lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServedModel {
+    /// Its name.
+    pub id: String,
+    /// Longest request, prompt and response, in tokens, where the endpoint tells.
+    pub max_model_len: Option<u32>,
+}
+
+/// The models that `/v1/models` lists, by name.
+///
+/// # Errors
+/// See [`EndpointError`]; each says what to do.
+pub fn models(base_url: &str, key: Option<&str>, timeout: Duration) -> Result<Vec<String>, EndpointError> {
+    let served = served(base_url, key, timeout)?;
+    Ok(served.into_iter().map(|m| m.id).collect())
 }
 
 /// The models that `/v1/models` lists.
 ///
 /// # Errors
 /// See [`EndpointError`]; each says what to do.
-pub fn models(base_url: &str, key: Option<&str>, timeout: Duration) -> Result<Vec<String>, EndpointError> {
+pub fn served(
+    base_url: &str,
+    key: Option<&str>,
+    timeout: Duration,
+) -> Result<Vec<ServedModel>, EndpointError> {
     let url: BaseUrl = base_url.parse()?;
     let (address, body) = get(&url, "/v1/models", key, timeout)?;
     let list: ModelList = serde_json::from_slice(&body).map_err(|_| EndpointError::NotOpenAi {
@@ -40,7 +68,20 @@ pub fn models(base_url: &str, key: Option<&str>, timeout: Duration) -> Result<Ve
             why: "it lists no model".to_owned(),
         });
     }
-    Ok(list.data.into_iter().map(|m| m.id).collect())
+    let length = |value: &serde_json::Value| value.as_u64().and_then(|n| u32::try_from(n).ok());
+    Ok(list
+        .data
+        .into_iter()
+        .map(|model| ServedModel {
+            id: model.id,
+            // What a model of llama.cpp was trained with bounds what one slot of the server takes.
+            max_model_len: model
+                .max_model_len
+                .as_ref()
+                .or(model.meta.as_ref().and_then(|meta| meta.get("n_ctx_train")))
+                .and_then(length),
+        })
+        .collect())
 }
 
 /// Whether `/health` answers with success. A server without that path (404) is taken to be well if it lists models.
