@@ -6,6 +6,7 @@ use super::home::{self, Home};
 use crate::endpoint::embedded::{EmbeddedConfig, EmbeddedError, EmbeddedServer};
 use crate::endpoint::{EndpointError, calibrated, discover};
 use crate::loadgen::{Api, Endpoint, PromptEncoding};
+use crate::runner::server_metrics::ServerMetrics;
 use crate::runner::{Service, TrialError};
 use crate::server::{ModelServer, ServerError};
 use crate::settings::{Secret, ServerSettings, Settings};
@@ -43,6 +44,7 @@ pub struct Target {
     /// What was found out on the way.
     pub notes: Vec<String>,
     key: Option<Secret>,
+    metrics: ServerMetrics,
     timeout: std::time::Duration,
     embedded: Option<(EmbeddedServer, ReplicaConfig)>,
     /// Ended when this is dropped.
@@ -109,6 +111,11 @@ impl Target {
         endpoint
     }
 
+    /// Where it tells how loaded it is.
+    pub fn metrics(&self) -> &ServerMetrics {
+        &self.metrics
+    }
+
     /// The model that requests name.
     pub fn model(&self) -> &str {
         &self.endpoint.model
@@ -145,6 +152,7 @@ impl Target {
             encoding: PromptEncoding::ANY_IDS,
             notes: Vec::new(),
             key: None,
+            metrics: ServerMetrics::off(),
             timeout: settings.discovery_timeout,
             embedded: None,
             server: None,
@@ -177,6 +185,7 @@ impl Target {
             encoding,
             notes: vec![format!("the embedded server answers at {}", server.base_url())],
             key: None,
+            metrics: metrics(settings),
             timeout: settings.discovery_timeout,
             embedded: Some((server, replica)),
             server: None,
@@ -215,6 +224,7 @@ impl Target {
             encoding: PromptEncoding::ANY_IDS,
             notes,
             key,
+            metrics: metrics(settings),
             timeout: settings.request_timeout,
             embedded: None,
             server: None,
@@ -282,6 +292,15 @@ impl Service for Target {
         )
         .map_err(|e| e.to_string())
     }
+}
+
+/// Where the settings say that metrics are.
+fn metrics(settings: &Settings) -> ServerMetrics {
+    if !settings.server_metrics {
+        return ServerMetrics::off();
+    }
+    let key = settings.api_key.as_ref().map(|key| key.expose().to_owned());
+    ServerMetrics::new(settings.server_metrics_url.clone(), key)
 }
 
 fn absolute(path: &Path) -> std::path::PathBuf {

@@ -131,67 +131,93 @@ fn ask(
     key: Option<&str>,
     timeout: Duration,
 ) -> Result<(String, Bytes), EndpointError> {
-    let address = format!("{url}{path}");
-    let connector = Connector::new(url, false)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| EndpointError::Unreachable {
-            url: address.clone(),
-            why: e.to_string(),
-        })?;
-    let exchange = async {
-        let mut connection = connector.connect().await.map_err(|e| connect_error(url, &e))?;
-        let method = if document.is_some() {
-            Method::POST
+    Caller::new(url)?.ask(path, document, key, timeout)
+}
+
+/// Asks one endpoint again and again: the host's name is resolved, and certificate authorities are read, once.
+pub(super) struct Caller {
+    connector: Connector,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Caller {
+    /// Blocks while the name is resolved.
+    pub(super) fn new(url: &BaseUrl) -> Result<Self, EndpointError> {
+        let connector = Connector::new(url, false)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|e| EndpointError::Unreachable {
+                url: url.to_string(),
+                why: e.to_string(),
+            })?;
+        Ok(Self { connector, runtime })
+    }
+
+    /// Asks once, over a connection of its own; returns the full address and the body of a successful answer.
+    pub(super) fn ask(
+        &self,
+        path: &str,
+        document: Option<&serde_json::Value>,
+        key: Option<&str>,
+        timeout: Duration,
+    ) -> Result<(String, Bytes), EndpointError> {
+        let Self { connector, runtime } = self;
+        let url = connector.url();
+        let address = format!("{url}{path}");
+        let exchange = async {
+            let mut connection = connector.connect().await.map_err(|e| connect_error(url, &e))?;
+            let method = if document.is_some() {
+                Method::POST
+            } else {
+                Method::GET
+            };
+            let mut request = Request::builder()
+                .method(method)
+                .uri(url.path(path))
+                .header(header::HOST, url.authority());
+            if document.is_some() {
+                request = request.header(header::CONTENT_TYPE, "application/json");
+            }
+            if let Some(key) = key {
+                request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
+            }
+            let request = request
+                .body(Full::new(
+                    document.map_or_else(Bytes::new, |d| d.to_string().into()),
+                ))
+                .map_err(|_| EndpointError::Unreachable {
+                    url: address.clone(),
+                    why: "the key or the URL has characters that HTTP does not allow".to_owned(),
+                })?;
+            let not_http = |e: hyper::Error| EndpointError::NotOpenAi {
+                url: address.clone(),
+                why: format!("the answer is not HTTP ({e})"),
+            };
+            let pending = connection.send(request);
+            let response = connection.drive(pending).await.map_err(not_http)?;
+            let status = response.status().as_u16();
+            let collect = Limited::new(response.into_body(), BODY_LIMIT).collect();
+            let body = connection
+                .drive(collect)
+                .await
+                .map_err(|e| EndpointError::NotOpenAi {
+                    url: address.clone(),
+                    why: format!("the answer broke off ({e})"),
+                })?;
+            Ok::<_, EndpointError>((status, body.to_bytes()))
+        };
+        let (status, body) = runtime
+            .block_on(async { tokio::time::timeout(timeout, exchange).await })
+            .map_err(|_| EndpointError::Timeout {
+                url: address.clone(),
+                seconds: timeout.as_secs_f64(),
+            })??;
+        if (200..300).contains(&status) {
+            Ok((address, body))
         } else {
-            Method::GET
-        };
-        let mut request = Request::builder()
-            .method(method)
-            .uri(url.path(path))
-            .header(header::HOST, url.authority());
-        if document.is_some() {
-            request = request.header(header::CONTENT_TYPE, "application/json");
+            Err(EndpointError::from_status(&address, status, &body))
         }
-        if let Some(key) = key {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
-        }
-        let request = request
-            .body(Full::new(
-                document.map_or_else(Bytes::new, |d| d.to_string().into()),
-            ))
-            .map_err(|_| EndpointError::Unreachable {
-                url: address.clone(),
-                why: "the key or the URL has characters that HTTP does not allow".to_owned(),
-            })?;
-        let not_http = |e: hyper::Error| EndpointError::NotOpenAi {
-            url: address.clone(),
-            why: format!("the answer is not HTTP ({e})"),
-        };
-        let pending = connection.send(request);
-        let response = connection.drive(pending).await.map_err(not_http)?;
-        let status = response.status().as_u16();
-        let collect = Limited::new(response.into_body(), BODY_LIMIT).collect();
-        let body = connection
-            .drive(collect)
-            .await
-            .map_err(|e| EndpointError::NotOpenAi {
-                url: address.clone(),
-                why: format!("the answer broke off ({e})"),
-            })?;
-        Ok::<_, EndpointError>((status, body.to_bytes()))
-    };
-    let (status, body) = runtime
-        .block_on(async { tokio::time::timeout(timeout, exchange).await })
-        .map_err(|_| EndpointError::Timeout {
-            url: address.clone(),
-            seconds: timeout.as_secs_f64(),
-        })??;
-    if (200..300).contains(&status) {
-        Ok((address, body))
-    } else {
-        Err(EndpointError::from_status(&address, status, &body))
     }
 }
 

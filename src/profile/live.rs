@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{ProfileError, Subject};
-use crate::endpoint::{BaseUrl, discover, scrape};
+use crate::endpoint::scrape::{Engine, Gauges, Scraper};
+use crate::endpoint::{BaseUrl, EndpointError, discover};
 use crate::loadgen::native::{LoneAnswer, LoneClient, TrialFailure};
 use crate::loadgen::{Endpoint, PromptEncoding};
 use crate::store::prefill::ProfiledServer;
@@ -19,8 +20,9 @@ pub struct LiveSubject {
     prompts: PromptFactory,
     url: BaseUrl,
     key: Option<String>,
+    scraper: Scraper,
     /// Whether it tells of its queue; asked once.
-    metrics: Option<scrape::Engine>,
+    metrics: Option<Engine>,
 }
 
 impl LiveSubject {
@@ -37,7 +39,7 @@ impl LiveSubject {
         let url: BaseUrl = endpoint
             .base_url
             .parse()
-            .map_err(|e| TrialFailure::from(crate::endpoint::EndpointError::from(e)))?;
+            .map_err(|e| TrialFailure::from(EndpointError::from(e)))?;
         let spec = PromptSpec {
             source: PromptSource::Builtin,
             unique_prefix: true,
@@ -45,8 +47,10 @@ impl LiveSubject {
         let prompts =
             PromptFactory::new(&spec, &[], encoding, None).map_err(|e| TrialFailure::bad_job(&e))?;
         let client = LoneClient::new(endpoint, key.as_deref(), limit)?;
+        let scraper = Scraper::new(&url, key.clone(), ASIDE).map_err(TrialFailure::from)?;
         let mut subject = Self {
             client,
+            scraper,
             prompts,
             url,
             key,
@@ -74,11 +78,9 @@ impl LiveSubject {
         self.client.dropped()
     }
 
-    fn gauges(&self) -> Option<scrape::Gauges> {
+    fn gauges(&self) -> Option<Gauges> {
         // No metrics and no answer are alike here: the measurement itself tells a server that is gone.
-        scrape::ask(&self.url, scrape::METRICS_PATH, self.key.as_deref(), ASIDE)
-            .ok()
-            .flatten()
+        self.scraper.ask().ok().flatten()
     }
 }
 
