@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::server_metrics::{Look, Looking, ServerMetrics};
+use super::server_metrics::{Look, ServerMetrics};
 use super::standstill::Standstill;
 use super::{Judged, Service, Trial, TrialError, TrialRunner, Watch};
 use crate::criterion::Flow;
@@ -267,7 +267,7 @@ impl<'a> Live<'a> {
             while let Some(text) = running.news() {
                 watch.note(&text);
             }
-            if let Some(text) = looking.as_ref().and_then(Looking::news) {
+            if let Some(text) = self.setup.metrics.news() {
                 watch.note(&text);
             }
             if watch.is_interrupted() {

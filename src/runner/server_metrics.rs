@@ -16,12 +16,13 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 const NOTICE: Duration = Duration::from_millis(50);
 
 /// Whether the server has metrics; asked by the first trial of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum Known {
     #[default]
     Unasked,
     Has,
-    HasNone,
+    /// And why, until it is told.
+    HasNone(Option<String>),
 }
 
 /// Where the metrics of a run's server are, and whether it has any.
@@ -52,9 +53,17 @@ impl ServerMetrics {
         }
     }
 
+    /// Why there is nothing to be seen; told once.
+    pub(super) fn news(&self) -> Option<String> {
+        match &mut *lock(&self.known) {
+            Known::HasNone(why) => why.take(),
+            Known::Unasked | Known::Has => None,
+        }
+    }
+
     /// Begins to look; `None` where there is nothing to be seen.
     pub(super) fn watch(&self, base_url: &str) -> Option<Looking> {
-        if !self.wanted || *lock(&self.known) == Known::HasNone {
+        if !self.wanted || matches!(*lock(&self.known), Known::HasNone(_)) {
             return None;
         }
         let shared = Arc::new(Shared::default());
@@ -87,19 +96,12 @@ pub(super) struct Look {
 struct Shared {
     over: AtomicBool,
     looks: Mutex<Vec<Look>>,
-    /// Why there is nothing to be seen, until it is told.
-    news: Mutex<Option<String>>,
 }
 
 /// A thread that looks; it ends by itself soon after this is dropped, and is not waited for.
 pub(super) struct Looking(Arc<Shared>);
 
 impl Looking {
-    /// Why there is nothing to be seen; told once a run.
-    pub(super) fn news(&self) -> Option<String> {
-        lock(&self.0.news).take()
-    }
-
     /// What was seen so far.
     pub(super) fn looks(&self) -> Vec<Look> {
         lock(&self.0.looks).clone()
@@ -167,10 +169,10 @@ impl Thread {
         let mut known = lock(&self.known);
         // A trial before this one may have ended before its first look did, or have seen some.
         if *known == Known::Unasked {
-            *known = Known::HasNone;
-            *lock(&self.shared.news) = Some(format!(
+            let text = format!(
                 "no metrics of the server are recorded: {why} (SERVER_METRICS_URL names another place)"
-            ));
+            );
+            *known = Known::HasNone(Some(text));
         }
     }
 
