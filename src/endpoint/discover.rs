@@ -74,12 +74,15 @@ pub fn served(
         .into_iter()
         .map(|model| ServedModel {
             id: model.id,
-            // What a model of llama.cpp was trained with bounds what one slot of the server takes.
-            max_model_len: model
-                .max_model_len
-                .as_ref()
-                .or(model.meta.as_ref().and_then(|meta| meta.get("n_ctx_train")))
-                .and_then(length),
+            // Of llama.cpp: what one slot takes, else what the model was trained with, which bounds it.
+            max_model_len: [
+                model.max_model_len.as_ref(),
+                model.meta.as_ref().and_then(|meta| meta.get("n_ctx")),
+                model.meta.as_ref().and_then(|meta| meta.get("n_ctx_train")),
+            ]
+            .into_iter()
+            .flatten()
+            .find_map(length),
         })
         .collect())
 }

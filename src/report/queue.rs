@@ -16,6 +16,8 @@ const SIZE: (u32, u32) = (800, 420);
 const INK: RGBColor = RGBColor(33, 37, 41);
 /// Colour of the grid.
 const GRID: RGBColor = RGBColor(222, 226, 230);
+/// Room above the curves, for their names.
+const ROOM: f64 = 1.35;
 /// Colours of the curves.
 const WAITING: RGBColor = RGBColor(224, 49, 49);
 const RUNNING: RGBColor = RGBColor(25, 113, 194);
@@ -70,9 +72,9 @@ fn draw(looks: &[ServerLook], title: &str, text: &mut String) -> Result<(), Stri
         .x_label_area_size(48)
         .y_label_area_size(64)
         .right_y_label_area_size(64)
-        .build_cartesian_2d(from..to, 0.0..1.05 * most)
+        .build_cartesian_2d(from..to, 0.0..ROOM * most)
         .map_err(told)?
-        .set_secondary_coord(from..to, 0.0..1.05);
+        .set_secondary_coord(from..to, 0.0..ROOM);
     chart
         .configure_mesh()
         .x_desc("seconds since the trial's start")
@@ -90,7 +92,14 @@ fn draw(looks: &[ServerLook], title: &str, text: &mut String) -> Result<(), Stri
         chart
             .configure_secondary_axes()
             .y_desc("KV cache in use")
-            .y_label_formatter(&|share| format!("{:.0} %", share * 100.0))
+            .y_label_formatter(&|share| {
+                // Nothing is fuller than full.
+                if *share > 1.001 {
+                    String::new()
+                } else {
+                    format!("{:.0} %", share * 100.0)
+                }
+            })
             .axis_style(INK)
             .label_style(font(13))
             .axis_desc_style(font(14))

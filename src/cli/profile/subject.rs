@@ -46,6 +46,7 @@ pub(super) struct TargetArgs {
 pub(super) struct SimulationArgs {
     /// Profile a simulated deployment in virtual time: that of a file of mst simulate, else of --model on --device
     #[arg(long, value_name = "CONFIG.yml", num_args = 0..=1)]
+    #[expect(clippy::option_option, reason = "the flag may stand alone")]
     simulate: Option<Option<PathBuf>>,
     /// The GPU, by its name in the catalog
     #[arg(long, value_name = "NAME", requires = "simulate")]

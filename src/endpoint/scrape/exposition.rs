@@ -1,4 +1,4 @@
-//! The text format of Prometheus, version 0.0.4, and what of OpenMetrics 1.0 looks alike: one sample a line, comments
+//! The text format of Prometheus, version 0.0.4, and what of `OpenMetrics` 1.0 looks alike: one sample a line, comments
 //! after `#`. <https://prometheus.io/docs/instrumenting/exposition_formats/>
 
 use std::borrow::Cow;
@@ -12,7 +12,7 @@ pub struct Sample<'a> {
     pub labels: Vec<(&'a str, Cow<'a, str>)>,
     /// The value; may be NaN or infinite.
     pub value: f64,
-    /// When it was taken, as written (milliseconds since 1970; seconds in OpenMetrics).
+    /// When it was taken, as written (milliseconds since 1970; seconds in `OpenMetrics`).
     pub timestamp: Option<f64>,
 }
 
