@@ -282,6 +282,7 @@ fn spec(server: &Server, choice: &Choice, seed: u64, probe: &Probe) -> TrialSpec
                 source: PromptSource::Builtin,
                 unique_prefix: false,
             },
+            lengths: None,
         },
         rate: probe.rate,
         duration_s: probe.duration_s.unwrap_or(choice.duration_s),

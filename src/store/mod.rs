@@ -9,6 +9,7 @@ pub mod generations;
 pub mod layout;
 mod lease;
 pub mod manifest;
+pub mod measured;
 mod pid;
 pub mod prefill;
 pub mod process;

@@ -21,8 +21,8 @@ use super::template::Template;
 use crate::endpoint::{BaseUrl, Connector, EndpointError, clock};
 use crate::loadgen::{Api, TrialJob};
 use crate::store::rows::{self, RowWriter};
+use crate::workload::PlannedRequest;
 use crate::workload::prompts::{Prompt, PromptFactory};
-use crate::workload::{self, PlannedRequest};
 
 /// What a trial needs beside its job.
 #[derive(Default)]
@@ -184,12 +184,7 @@ impl Prepared {
             options.key.as_deref(),
             job.fresh_connections,
         )?;
-        let plan = workload::plan(
-            &job.spec.workload,
-            job.spec.rate,
-            job.spec.duration_s,
-            job.spec.seed,
-        );
+        let plan = job.plan().map_err(|error| TrialFailure::new("bad-job", error))?;
         let mut form = BodyForm {
             api: job.endpoint.api,
             model: job.endpoint.model.clone(),
