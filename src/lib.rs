@@ -19,6 +19,7 @@
 //! | [`replay`] | recorded decisions of other tools, decided again (pure) |
 //! | [`report`] | events and how they are shown |
 //! | [`deployment`] | simulated clusters as users describe them: catalogs, profiles, cost models |
+//! | [`profile`] | how long a lone prompt takes, measured |
 //! | [`explore`] | a grid of deployments, each searched for what it can bear |
 //! | [`accuracy`] | servers whose capacity is known, and trials of them in virtual time |
 //! | [`settings`] | `.env` and flags to validated values with provenance |
@@ -42,6 +43,7 @@ pub mod executor;
 pub mod explore;
 pub mod loadgen;
 pub mod matrix;
+pub mod profile;
 pub mod replay;
 pub mod report;
 pub mod runner;

@@ -214,6 +214,7 @@ impl Campaign<'_> {
             files: &write,
             service: self.target,
             time_left: self.time_left,
+            metrics: self.target.metrics(),
             secrets: &secrets,
             retries: self.settings.retries,
             token_times: false,

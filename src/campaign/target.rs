@@ -4,25 +4,17 @@ use std::path::Path;
 
 use super::home::{self, Home};
 use crate::endpoint::embedded::{EmbeddedConfig, EmbeddedError, EmbeddedServer};
-use crate::endpoint::{EndpointError, discover, usage};
+use crate::endpoint::{EndpointError, calibrated, discover};
 use crate::loadgen::{Api, Endpoint, PromptEncoding};
+use crate::runner::server_metrics::ServerMetrics;
 use crate::runner::{Service, TrialError};
 use crate::server::{ModelServer, ServerError};
 use crate::settings::{Secret, ServerSettings, Settings};
 use crate::sim::affine::{ReplicaConfig, true_capacity};
 use crate::store::ServerFacts;
 use crate::units::Rate;
-use crate::workload::prompts::{self, PromptError, PromptFactory};
-use crate::workload::{LengthClass, PromptSource, PromptSpec};
-
-/// Token ids that prompts are drawn from where the server takes ids: inside every vocabulary in use (the smallest has
-/// some 32,000), and above the special and byte tokens at its start.
-const TOKEN_IDS: PromptEncoding = PromptEncoding::TokenIds {
-    low: 1_000,
-    high: 30_000,
-};
-/// Lengths in words of the requests that text is calibrated with.
-const CALIBRATION_WORDS: [u32; 4] = [8, 40, 120, 240];
+use crate::workload::LengthClass;
+use crate::workload::prompts::PromptError;
 
 /// Why a target cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +44,7 @@ pub struct Target {
     /// What was found out on the way.
     pub notes: Vec<String>,
     key: Option<Secret>,
+    metrics: ServerMetrics,
     timeout: std::time::Duration,
     embedded: Option<(EmbeddedServer, ReplicaConfig)>,
     /// Ended when this is dropped.
@@ -118,6 +111,11 @@ impl Target {
         endpoint
     }
 
+    /// Where it tells how loaded it is.
+    pub fn metrics(&self) -> &ServerMetrics {
+        &self.metrics
+    }
+
     /// The model that requests name.
     pub fn model(&self) -> &str {
         &self.endpoint.model
@@ -151,9 +149,10 @@ impl Target {
                 model,
             },
             label: String::new(),
-            encoding: TOKEN_IDS,
+            encoding: PromptEncoding::ANY_IDS,
             notes: Vec::new(),
             key: None,
+            metrics: ServerMetrics::off(),
             timeout: settings.discovery_timeout,
             embedded: None,
             server: None,
@@ -166,7 +165,7 @@ impl Target {
         let model = config.model.clone();
         let server = EmbeddedServer::start(config)?;
         let encoding = match settings.api {
-            Api::Completions => TOKEN_IDS,
+            Api::Completions => PromptEncoding::ANY_IDS,
             // The embedded server counts a word as a token.
             Api::Chat => PromptEncoding::Calibrated {
                 overhead: 0.0,
@@ -186,6 +185,7 @@ impl Target {
             encoding,
             notes: vec![format!("the embedded server answers at {}", server.base_url())],
             key: None,
+            metrics: metrics(settings),
             timeout: settings.discovery_timeout,
             embedded: Some((server, replica)),
             server: None,
@@ -221,16 +221,19 @@ impl Target {
                 model,
             },
             label: settings.target_label.clone().unwrap_or_else(|| url.to_owned()),
-            encoding: TOKEN_IDS,
+            encoding: PromptEncoding::ANY_IDS,
             notes,
             key,
+            metrics: metrics(settings),
             timeout: settings.request_timeout,
             embedded: None,
             server: None,
         };
         target.encoding = match &settings.tokenizer {
             Some(path) => PromptEncoding::Tokenizer { path: absolute(path) },
-            None if settings.api == Api::Completions && settings.prompts_file.is_none() => TOKEN_IDS,
+            None if settings.api == Api::Completions && settings.prompts_file.is_none() => {
+                PromptEncoding::ANY_IDS
+            }
             None => target.calibrate()?,
         };
         target.timeout = timeout;
@@ -239,44 +242,10 @@ impl Target {
 
     /// Sends a few texts and reads how many tokens the server counts in them.
     fn calibrate(&mut self) -> Result<PromptEncoding, TargetError> {
-        let texts = PromptFactory::new(
-            &PromptSpec {
-                source: PromptSource::Builtin,
-                unique_prefix: true,
-            },
-            &[],
-            &PromptEncoding::Calibrated {
-                overhead: 0.0,
-                per_word: 1.0,
-            },
-            None,
-        )?;
-        let Endpoint { base_url, api, model } = &self.endpoint;
         let key = self.key.as_ref().map(Secret::expose);
-        let mut samples = Vec::new();
-        for (salt, words) in CALIBRATION_WORDS.into_iter().enumerate() {
-            let text = texts.probe(words as usize, salt as u64);
-            if let Some(tokens) = usage::prompt_tokens(base_url, api.path(), model, &text, key, self.timeout)?
-            {
-                samples.push((words, tokens));
-            }
-        }
-        if samples.len() < 2 {
-            self.notes.push(
-                "the server does not report its token counts; prompts are sized by words and their lengths are a guess \
-                 (give a TOKENIZER for exact ones)"
-                    .to_owned(),
-            );
-            return Ok(PromptEncoding::Calibrated {
-                overhead: 0.0,
-                per_word: 1.33,
-            });
-        }
-        let (overhead, per_word) = prompts::calibrate(&samples);
-        self.notes.push(format!(
-            "prompts are text, sized by the server's own counts: {overhead:.1} tokens and {per_word:.2} a word"
-        ));
-        Ok(PromptEncoding::Calibrated { overhead, per_word })
+        let (encoding, note) = calibrated::text(&self.endpoint, key, self.timeout)?;
+        self.notes.push(note);
+        Ok(encoding)
     }
 
     /// The true capacity, where the target is the embedded server.
@@ -323,6 +292,15 @@ impl Service for Target {
         )
         .map_err(|e| e.to_string())
     }
+}
+
+/// Where the settings say that metrics are.
+fn metrics(settings: &Settings) -> ServerMetrics {
+    if !settings.server_metrics {
+        return ServerMetrics::off();
+    }
+    let key = settings.api_key.as_ref().map(|key| key.expose().to_owned());
+    ServerMetrics::new(settings.server_metrics_url.clone(), key)
 }
 
 fn absolute(path: &Path) -> std::path::PathBuf {

@@ -21,6 +21,7 @@ mod logs;
 mod meta;
 mod mix;
 mod process;
+mod profile;
 mod report;
 mod resume;
 mod run;
@@ -91,6 +92,7 @@ enum Verb {
     Mix(mix::Args),
     Simulate(simulate::Args),
     Accuracy(accuracy::Args),
+    Profile(profile::Args),
     Config(config::Args),
     Completions(meta::CompletionsArgs),
     Man(meta::ManArgs),
@@ -101,6 +103,7 @@ enum Verb {
 pub(crate) enum Format {
     /// For people.
     #[default]
+    #[value(alias = "text")]
     Human,
     /// For programs.
     Json,
@@ -131,6 +134,7 @@ pub fn main() -> ExitCode {
         Verb::Mix(args) => mix::run(args),
         Verb::Simulate(args) => simulate::run(args),
         Verb::Accuracy(args) => accuracy::run(args),
+        Verb::Profile(args) => profile::run(args),
         Verb::Config(args) => config::run(args),
         Verb::Completions(args) => meta::completions(&args),
         Verb::Man(args) => meta::man(&args),

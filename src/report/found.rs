@@ -50,6 +50,8 @@ pub struct FoundTrial {
     pub stopped_early: bool,
     /// Why it says nothing, where the client did not keep its schedule.
     pub void: Option<String>,
+    /// Most requests that waited in the server, where it told.
+    pub longest_queue: Option<f64>,
     /// FINISHED: whether the search ended with it; `None` where the column is missing or empty.
     pub finished: Option<bool>,
     /// `LARGEST_TRUE`.
@@ -132,6 +134,7 @@ impl FoundTrial {
             void: manifest
                 .and_then(|m| m.client.void.clone())
                 .or_else(|| Some(row?.text("VOID")?.to_owned())),
+            longest_queue: None,
             finished: row.and_then(ResultsRow::finished),
             largest_true: rate_of("LARGEST_TRUE"),
             smallest_false: rate_of("SMALLEST_FALSE"),

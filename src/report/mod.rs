@@ -14,6 +14,7 @@ pub mod merge;
 pub mod outliers;
 pub mod pair;
 mod progress;
+pub mod queue;
 pub mod simulation;
 pub mod summary;
 pub mod svg;

@@ -58,14 +58,12 @@ pub fn pairs(summaries: &[PairSummary]) -> String {
 /// Every trial of one pair and run.
 pub fn trials(summary: &PairSummary) -> String {
     let criteria: Vec<&String> = summary.by_criterion.keys().collect();
+    let has_queues = summary.trials.iter().any(|t| t.longest_queue.is_some());
     let mut columns = vec![left("trial"), right("req/min"), right("offered"), left("ruling")];
     columns.extend(criteria.iter().map(|name| left(name)));
-    columns.extend([
-        right("judged quantity"),
-        right("success"),
-        right("load"),
-        left("folder"),
-    ]);
+    columns.extend(["judged quantity", "success", "load"].map(right));
+    columns.extend(has_queues.then(|| right("longest queue")));
+    columns.push(left("folder"));
     table(
         &columns,
         summary.trials.iter().map(|t| {
@@ -86,8 +84,9 @@ pub fn trials(summary: &PairSummary) -> String {
                 t.success_percent
                     .map_or(UNKNOWN.to_owned(), |p| format!("{p:.1} %")),
                 t.load_s.map_or(UNKNOWN.to_owned(), hours),
-                t.folder.clone(),
             ]);
+            row.extend(has_queues.then(|| number(t.longest_queue)));
+            row.push(t.folder.clone());
             row
         }),
     )

@@ -28,6 +28,7 @@ pub(super) fn trial(rate: f64, ruling: Ruling) -> FoundTrial {
         load_s: Some(60.0),
         stopped_early: false,
         void: None,
+        longest_queue: None,
         finished: None,
         largest_true: None,
         smallest_false: None,

@@ -4,12 +4,15 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::server_metrics::{Look, ServerMetrics};
 use super::standstill::Standstill;
 use super::{Judged, Service, Trial, TrialError, TrialRunner, Watch};
 use crate::criterion::Flow;
 use crate::executor::{Executor, Exit, Running};
 use crate::loadgen::{LoadGenerator, TrialJob};
+use crate::report::queue;
 use crate::search::Probe;
+use crate::store::tables::{ServerLook, write_server_metrics};
 use crate::store::{FOLDER_VARIABLE, Lease, Manifest, Store, StoreError, layout, write_json};
 use crate::trial::{Measurement, Outcome, TrialSpec};
 
@@ -47,6 +50,8 @@ pub struct Setup<'a> {
     pub service: &'a dyn Service,
     /// Whether a trial that takes at most so many seconds still fits before the job's end; an error says why not.
     pub time_left: &'a dyn Fn(f64) -> Result<(), String>,
+    /// Where the service tells how loaded it is.
+    pub metrics: &'a ServerMetrics,
     /// Variables of the commands that are not written down anywhere.
     pub secrets: &'a [(String, String)],
     /// Repetitions of a trial after trouble.
@@ -69,12 +74,17 @@ struct Attempt {
 /// The live runner.
 pub struct Live<'a> {
     setup: Setup<'a>,
+    /// What the service told of its load during the present trial.
+    looks: RefCell<Vec<Look>>,
 }
 
 impl<'a> Live<'a> {
     /// A runner for one pair.
     pub fn new(setup: Setup<'a>) -> Self {
-        Self { setup }
+        Self {
+            setup,
+            looks: RefCell::default(),
+        }
     }
 
     /// The trial that an earlier driver started, if its job still runs or ended well.
@@ -106,6 +116,7 @@ impl<'a> Live<'a> {
         watch.note("an earlier driver started this trial: its job is taken over");
         let finish = || {
             lease.check()?;
+            self.looks.borrow_mut().clear();
             self.attend(running, &attempt.program, &attempt.log, &job, &folder, watch)?;
             self.measured(spec, probe, &job, folder.clone())
         };
@@ -154,6 +165,7 @@ impl<'a> Live<'a> {
             time_left()?;
         }
         let folder = store.begin(&lease.pair_name(), &spec.id())?;
+        self.looks.borrow_mut().clear();
         let job = (self.setup.job)(spec);
         let commands = loadgen.prepare(&job, &folder)?;
         let count = commands.len();
@@ -203,6 +215,7 @@ impl<'a> Live<'a> {
         let manifest = (self.setup.manifest)(spec, probe, &measurement);
         // Somebody who has taken over measures it anew.
         self.setup.lease.check()?;
+        self.write_metrics(&folder, &manifest)?;
         // From here on the trial counts as measured, whatever happens to us.
         write_json(&folder.join(layout::MANIFEST), &manifest)?;
         if self.setup.executor.attaches() {
@@ -218,6 +231,26 @@ impl<'a> Live<'a> {
         })
     }
 
+    /// Writes what the service told of its load, where it told anything.
+    fn write_metrics(&self, folder: &Path, manifest: &Manifest) -> Result<(), TrialError> {
+        let looks: Vec<ServerLook> = self
+            .looks
+            .take()
+            .into_iter()
+            .map(|look| ServerLook::new((look.wall_ns - manifest.epoch_ns) as f64 / 1e9, look.gauges))
+            .collect();
+        if looks.is_empty() {
+            return Ok(());
+        }
+        write_server_metrics(&folder.join(layout::SERVER_METRICS), &looks).map_err(StoreError::from)?;
+        // A picture that cannot be drawn or written costs itself only.
+        let title = format!("{} at {}", manifest.pair, manifest.spec.rate);
+        if let Ok(svg) = queue::svg(&looks, &title) {
+            let _ = fs_err::write(folder.join(layout::SERVER_METRICS_PLOT), svg);
+        }
+        Ok(())
+    }
+
     /// Stays with a command until its end.
     fn attend(
         &self,
@@ -231,11 +264,15 @@ impl<'a> Live<'a> {
         let mut follower = self.setup.loadgen.follow(job, folder);
         let mut stopping = false;
         let mut standstill = Standstill::watch();
+        let looking = self.setup.metrics.watch(&job.endpoint.base_url);
         let exit = loop {
             if let Some(exit) = running.poll()? {
                 break exit;
             }
             while let Some(text) = running.news() {
+                watch.note(&text);
+            }
+            if let Some(text) = self.setup.metrics.news() {
                 watch.note(&text);
             }
             if watch.is_interrupted() {
@@ -258,6 +295,9 @@ impl<'a> Live<'a> {
                 return Err(TrialError::Suspended { seconds });
             }
         };
+        if let Some(looking) = looking {
+            self.looks.borrow_mut().extend(looking.looks());
+        }
         let accepted = matches!(exit, Exit::Code(code) if code == 0 || self.setup.loadgen.may_end_with(code));
         let stood_still = standstill.at_the_end();
         if accepted && stood_still.is_none() {

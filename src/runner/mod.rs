@@ -2,6 +2,7 @@
 
 pub mod live;
 pub mod memo;
+pub mod server_metrics;
 mod standstill;
 
 use std::path::PathBuf;

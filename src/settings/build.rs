@@ -221,6 +221,12 @@ pub(super) fn build(
         tpot_timeout: r.positive_duration("TPOT_TIMEOUT"),
         drain: r.duration("DRAIN"),
         discovery_timeout: r.positive_duration("MODEL_DISCOVERY_TIMEOUT"),
+        server_metrics: r.parse("SERVER_METRICS", |text| {
+            one_of(&[("auto", true), ("off", false)], text)
+        }),
+        server_metrics_url: r
+            .optional("SERVER_METRICS_URL", url::base_url)
+            .map(|(url, _)| url),
         retries: r.parse("RETRIES", |text| values::whole(text, 0)),
         results_dir: PathBuf::from(r.text("RESULTS_DIR")),
         layout: r.parse("RESULTS_LAYOUT", |text| {

@@ -103,6 +103,10 @@ pub struct Settings {
     pub drain: Duration,
     /// How long `/v1/models` may take.
     pub discovery_timeout: Duration,
+    /// Whether the server's metrics are recorded.
+    pub server_metrics: bool,
+    /// Where they are; `None`: below the endpoint's URL.
+    pub server_metrics_url: Option<String>,
     /// How often a trial is repeated after trouble that is not the service's answer.
     pub retries: u32,
     /// Root of the results.

@@ -4,7 +4,11 @@
 //! neighbours that would fall pooled (pool adjacent violators; Barlow and others 1972). Beyond the measured lengths it goes
 //! on as its outermost piece does, and says so.
 
+mod fit;
+
 use serde::{Deserialize, Serialize};
+
+pub use fit::{Fit, FitError, LeftOut, LengthTimes, RepeatSpread, Timed, fit};
 
 /// A length that was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,8 +22,29 @@ pub struct Point {
 
 /// The curve.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Points")]
 pub struct PrefillCurve {
     points: Vec<Point>,
+}
+
+/// A curve as a file has it, which need not be one.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Points {
+    points: Vec<Point>,
+}
+
+impl TryFrom<Points> for PrefillCurve {
+    type Error = String;
+
+    fn try_from(written: Points) -> Result<Self, String> {
+        let curve = Self::through(&written.points)?;
+        if curve.points == written.points {
+            Ok(curve)
+        } else {
+            Err("the points of a curve have ascending lengths, and times that never fall".to_owned())
+        }
+    }
 }
 
 /// What the curve says about a length.
@@ -186,6 +211,21 @@ mod tests {
             seconds: 1.0,
         };
         assert!(PrefillCurve::through(&[bad]).is_err());
+    }
+
+    #[test]
+    fn a_written_curve_is_checked() {
+        let curve = curve(&[(100.0, 0.1), (200.0, 0.3)]);
+        let text = serde_json::to_string(&curve).unwrap();
+        assert_eq!(serde_json::from_str::<PrefillCurve>(&text).unwrap(), curve);
+        for bad in [
+            r#"{"points": []}"#,
+            r#"{"points": [{"tokens": 2, "seconds": 0.1}, {"tokens": 1, "seconds": 0.2}]}"#,
+            r#"{"points": [{"tokens": 1, "seconds": 0.3}, {"tokens": 2, "seconds": 0.2}]}"#,
+            r#"{"points": [{"tokens": 1, "seconds": -1}]}"#,
+        ] {
+            assert!(serde_json::from_str::<PrefillCurve>(bad).is_err(), "{bad}");
+        }
     }
 
     proptest! {

@@ -18,6 +18,10 @@ pub const SEARCH: &str = "search.json";
 pub const CURVE: &str = "capacity.svg";
 /// Raw rows.
 pub const ROWS: &str = "requests.jsonl.zst";
+/// How loaded the server said it was while a trial ran.
+pub const SERVER_METRICS: &str = "server_metrics.csv";
+/// The same as a picture.
+pub const SERVER_METRICS_PLOT: &str = "server_metrics.svg";
 /// What a load generator is told.
 pub const JOB: &str = "job.json";
 /// Its appearance in a staging folder asks the load generator to stop.

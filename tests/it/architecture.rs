@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 /// Rooms, lowest first. A room may import those before it.
-const ORDER: [&str; 25] = [
+const ORDER: [&str; 26] = [
     "units",
     "yaml",
     "stats",
@@ -24,6 +24,7 @@ const ORDER: [&str; 25] = [
     "capacity",
     "replay",
     "deployment",
+    "profile",
     "explore",
     "accuracy",
     "settings",

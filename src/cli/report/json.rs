@@ -50,7 +50,7 @@ pub(super) fn array(summaries: &[PairSummary], comparison: &Comparison) -> Value
 }
 
 fn trial(trial: &FoundTrial) -> Value {
-    json!({
+    let mut object = json!({
         "folder": trial.folder,
         "time": trial.time,
         "id": trial.id,
@@ -67,7 +67,11 @@ fn trial(trial: &FoundTrial) -> Value {
         "load_seconds": trial.load_s,
         "stopped_early": trial.stopped_early,
         "void": trial.void,
-    })
+    });
+    if let Some(waiting) = trial.longest_queue {
+        object["longest_queue"] = json!(waiting);
+    }
+    object
 }
 
 fn rate(rate: Option<Rate>) -> Value {

@@ -12,8 +12,8 @@ use crate::report::pair::PairName;
 use crate::report::summary::Key;
 use crate::store::folder::events_file;
 use crate::store::generations::FolderName;
-use crate::store::layout::{CAPACITY, MANIFEST, VERDICT};
-use crate::store::tables::{ResultsRow, read_results_csv};
+use crate::store::layout::{CAPACITY, MANIFEST, SERVER_METRICS, VERDICT};
+use crate::store::tables::{ResultsRow, longest_queue, read_results_csv, read_server_metrics};
 use crate::store::{CapacityFile, Manifest, read_json};
 
 /// The row of a trial in every generation.
@@ -160,7 +160,13 @@ impl Scan {
         };
         if manifest.is_some() || !rows.is_empty() {
             match FoundTrial::new(place, rows.last(), manifest.as_ref(), verdict.as_ref()) {
-                Ok(trial) => {
+                Ok(mut trial) => {
+                    if has(SERVER_METRICS) {
+                        match read_server_metrics(&folder.path.join(SERVER_METRICS)) {
+                            Ok(looks) => trial.longest_queue = longest_queue(&looks),
+                            Err(error) => wrong.push(error.to_string()),
+                        }
+                    }
                     self.keep_rows(&trial, folder, rows, labels.len() > 1);
                     self.trials.push(trial);
                 }

@@ -125,8 +125,9 @@ struct LimitArgs {
     drain: Duration,
 }
 
+/// An API by the name of its flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum ApiName {
+pub(super) enum ApiName {
     /// /v1/completions.
     Completions,
     /// /v1/chat/completions.
@@ -162,7 +163,7 @@ A trial whose client did not keep its schedule is void: client.void says why,
 and the exit code is 10.";
 
 /// A duration with a unit, or a plain number of seconds as in `.env`.
-fn seconds_or_units(text: &str) -> Result<Duration, String> {
+pub(super) fn seconds_or_units(text: &str) -> Result<Duration, String> {
     match text.trim().parse::<f64>() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string()),
         Err(_) => {
@@ -193,12 +194,7 @@ pub(crate) fn run(args: Args) -> Outcome {
             Exit::Done
         });
     }
-    let key = match &args.target.api_key_env {
-        None => key(API_KEY_VARIABLE)?,
-        Some(name) => Some(key(name)?.ok_or_else(|| {
-            Failure::input(anyhow::anyhow!("--api-key-env {name}: that variable is not set"))
-        })?),
-    };
+    let key = api_key(args.target.api_key_env.as_deref())?;
     let job = job::build(&args, key.as_deref())?;
     let scratch = tempfile::tempdir().context("failed to make a temporary folder")?;
     let dir = match &args.out {
@@ -231,6 +227,16 @@ fn load_job(dir: &Path) -> Result<TrialJob, Failure> {
     parsed.map_err(Failure::input)
 }
 
+/// The key in the variable that `--api-key-env` names, which must be set then, else in `MST_API_KEY`.
+pub(super) fn api_key(variable: Option<&str>) -> Result<Option<String>, Failure> {
+    match variable {
+        None => key(API_KEY_VARIABLE),
+        Some(name) => Ok(Some(key(name)?.ok_or_else(|| {
+            Failure::input(anyhow::anyhow!("--api-key-env {name}: that variable is not set"))
+        })?)),
+    }
+}
+
 /// The key in the environment variable `name`, where it is set to something.
 fn key(name: &str) -> Result<Option<String>, Failure> {
     match std::env::var(name) {
@@ -243,7 +249,7 @@ fn key(name: &str) -> Result<Option<String>, Failure> {
 }
 
 /// How the program ends after a trial that could not be made.
-fn failed(failure: TrialFailure) -> Failure {
+pub(super) fn failed(failure: TrialFailure) -> Failure {
     let exit = match failure.kind.as_str() {
         "bad-job" | "bad-url" => Exit::Input,
         _ if failure.is_endpoint() => Exit::Unreachable,
@@ -253,7 +259,7 @@ fn failed(failure: TrialFailure) -> Failure {
 }
 
 /// How the program ends because of what an endpoint said before the trial.
-fn unusable(error: EndpointError) -> Failure {
+pub(super) fn unusable(error: EndpointError) -> Failure {
     failed(TrialFailure::from(error))
 }
 

@@ -29,6 +29,11 @@ impl TrialFailure {
         }
     }
 
+    /// What is asked for cannot be.
+    pub fn bad_job(why: &impl std::fmt::Display) -> Self {
+        Self::new("bad-job", why)
+    }
+
     /// Whether it is the endpoint that cannot be used, not the load generator.
     pub fn is_endpoint(&self) -> bool {
         !matches!(self.kind.as_str(), "bad-request" | "bad-job" | "io")

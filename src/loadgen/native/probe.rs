@@ -10,9 +10,9 @@ use hyper::Request;
 use super::body::{BodyForm, Optional};
 use super::event::Keys;
 use super::failure::TrialFailure;
-use super::shard::Template;
 use super::tally::Tally;
-use crate::endpoint::{Connector, EndpointError, clock, connect_error, said};
+use super::template::Template;
+use crate::endpoint::{Connector, EndpointError, Stamps, clock, connect_error, said};
 use crate::loadgen::{Limits, TrialJob};
 use crate::workload::prompts::Prompt;
 
@@ -32,15 +32,18 @@ pub(super) struct Learned {
     pub(super) notes: Vec<String>,
 }
 
-/// An answer to one probe.
-enum Answer {
+/// An answer to one request.
+pub(super) enum Answer {
+    /// It streamed to its end.
     Stream {
         tally: Box<Tally>,
         ttft_s: f64,
         e2e_s: f64,
         kernel_stamps: bool,
     },
+    /// A status other than 200, and what came with it.
     Status(u16, Bytes),
+    /// The connection broke.
     Broken(String),
 }
 
@@ -130,7 +133,7 @@ fn limit_s(limits: &Limits) -> f64 {
 }
 
 /// The field to go without next: one that the message names, else the next in line; `None` when all are gone.
-fn refused_field(form: &BodyForm, text: &[u8]) -> Option<Optional> {
+pub(super) fn refused_field(form: &BodyForm, text: &[u8]) -> Option<Optional> {
     let left = || Optional::ALL.into_iter().filter(|f| !form.dropped.contains(f));
     let message = String::from_utf8_lossy(text);
     left()
@@ -157,7 +160,13 @@ fn judge(tally: &Tally, tokens: u32, address: &str, learned: &mut Learned) -> Re
     Ok(())
 }
 
-async fn ask(connector: &Connector, template: &Template, body: Bytes) -> Result<Answer, TrialFailure> {
+/// Sends one request over a connection of its own. Times count from when it is sent on the open connection, to the
+/// kernel's receive stamp where there is one.
+pub(super) async fn ask(
+    connector: &Connector,
+    template: &Template,
+    body: Bytes,
+) -> Result<Answer, TrialFailure> {
     let mut connection = connector
         .connect()
         .await
@@ -188,15 +197,18 @@ async fn ask(connector: &Connector, template: &Template, body: Bytes) -> Result<
     }
     let keys = Keys::default();
     let mut tally = Tally::default();
-    let since = || clock::monotonic_ns() - sent;
+    let offset_ns = clock::wall_offset_ns();
     while let Some(frame) = connection.drive(body.frame()).await {
         match frame.map(hyper::body::Frame::into_data) {
-            Ok(Ok(data)) => tally.feed(&keys, &data, since()),
+            Ok(Ok(data)) => {
+                let at = arrival(connection.stamps(), offset_ns, sent) - sent;
+                tally.feed(&keys, &data, at);
+            }
             Ok(Err(_)) => {}
             Err(error) => return Ok(Answer::Broken(error.to_string())),
         }
     }
-    let end = since();
+    let end = arrival(connection.stamps(), offset_ns, sent) - sent;
     tally.finish(&keys, end);
     let first = tally.first_ns.unwrap_or(end);
     Ok(Answer::Stream {
@@ -205,4 +217,16 @@ async fn ask(connector: &Connector, template: &Template, body: Bytes) -> Result<
         e2e_s: end as f64 / 1e9,
         kernel_stamps: connection.stamps().kernel_wall_ns.get() > 0,
     })
+}
+
+/// When what was read last arrived, on the monotonic clock: by the kernel's stamp where that is credible, else by ours.
+fn arrival(stamps: &Stamps, wall_offset_ns: i64, sent_ns: u64) -> u64 {
+    let read = stamps.read_ns.get().max(sent_ns);
+    let kernel = stamps.kernel_wall_ns.get();
+    let kernel = u64::try_from(kernel as i64 - wall_offset_ns).unwrap_or(0);
+    if (sent_ns..=read).contains(&kernel) {
+        kernel
+    } else {
+        read
+    }
 }

@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use hyper::header::{self, HeaderValue};
-use hyper::{HeaderMap, Uri};
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::time::TimeValLike;
 
@@ -16,9 +14,10 @@ use super::collector::Collector;
 use super::failure::TrialFailure;
 use super::probe::{Learned, probe};
 use super::progress::ProgressWriter;
-use super::shard::{self, Control, Plan, Report, Start, Template};
+use super::shard::{self, Control, Plan, Report, Start};
 use super::signals::{Stop, StopWatch};
 use super::summary::{self, Frame, Summary, Tallies};
+use super::template::Template;
 use crate::endpoint::{BaseUrl, Connector, EndpointError, clock};
 use crate::loadgen::{Api, TrialJob};
 use crate::store::rows::{self, RowWriter};
@@ -179,7 +178,12 @@ impl Prepared {
         )
         .map_err(|error| TrialFailure::new("bad-job", error))?;
         let connector = Connector::new(&url, !options.user_timestamps)?;
-        let template = template(job, &url, options.key.as_deref())?;
+        let template = Template::new(
+            job.endpoint.api,
+            &url,
+            options.key.as_deref(),
+            job.fresh_connections,
+        )?;
         let plan = job.plan().map_err(|error| TrialFailure::new("bad-job", error))?;
         let mut form = BodyForm {
             api: job.endpoint.api,
@@ -280,38 +284,6 @@ struct Started {
     inbox: Receiver<Report>,
     starts: Vec<Sender<Start>>,
     threads: Vec<JoinHandle<()>>,
-}
-
-/// The head that all requests share.
-fn template(job: &TrialJob, url: &BaseUrl, key: Option<&str>) -> Result<Template, TrialFailure> {
-    let bad = |what: &str| {
-        TrialFailure::new(
-            "bad-job",
-            format!("{what} has characters that HTTP does not allow"),
-        )
-    };
-    let uri: Uri = url
-        .path(job.endpoint.api.path())
-        .parse()
-        .map_err(|_| bad("the URL's path"))?;
-    let mut headers = HeaderMap::new();
-    let host = HeaderValue::try_from(url.authority()).map_err(|_| bad("the host name"))?;
-    headers.insert(header::HOST, host);
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::ACCEPT, HeaderValue::from_static("text/event-stream"));
-    headers.insert(
-        header::USER_AGENT,
-        HeaderValue::from_static(concat!("mst/", env!("CARGO_PKG_VERSION"))),
-    );
-    if let Some(key) = key {
-        let mut value = HeaderValue::try_from(format!("Bearer {key}")).map_err(|_| bad("the API key"))?;
-        value.set_sensitive(true);
-        headers.insert(header::AUTHORIZATION, value);
-    }
-    if job.fresh_connections {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    Ok(Template { uri, headers })
 }
 
 /// How many threads send: one as long as it is enough.

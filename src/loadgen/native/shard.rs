@@ -12,14 +12,11 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{HeaderMap, Method, Request, Uri};
-
 use super::builder::{Batches, Prepared};
 use super::event::Keys;
 use super::flight::fly;
 use super::pacer::{Pacer, Rest};
+use super::template::Template;
 use crate::endpoint::{Connection, Connector, clock};
 use crate::loadgen::Limits;
 use crate::trial::{Outcome, RawRow};
@@ -38,24 +35,6 @@ const OPENING_LIMIT: Duration = Duration::from_millis(150);
 const OPENING_LIMIT_FAR: Duration = Duration::from_secs(3);
 /// Such an endpoint is given the time of so many batches.
 const OPENING_BATCHES: u32 = 20;
-
-/// What the head of every request says.
-#[derive(Clone)]
-pub(super) struct Template {
-    /// Path.
-    pub(super) uri: Uri,
-    /// Headers, the key among them.
-    pub(super) headers: HeaderMap,
-}
-
-impl Template {
-    /// Fills in a request's head.
-    pub(super) fn apply(&self, request: &mut Request<Full<Bytes>>) {
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
-    }
-}
 
 /// What all shards are told.
 #[derive(Debug, Default)]

@@ -39,6 +39,11 @@ impl Tally {
         self.first_ns.map(|_| self.last_ns)
     }
 
+    /// Token counts as the server gave them.
+    pub(super) fn usage(&self) -> Usage {
+        self.usage.unwrap_or_default()
+    }
+
     /// Tokens that have come.
     pub(super) fn counted(&self) -> u32 {
         self.counted

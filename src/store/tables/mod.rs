@@ -11,6 +11,7 @@ mod prompts;
 mod pyfloat;
 mod requests;
 mod results_row;
+mod server_metrics;
 mod time;
 mod token_stats;
 
@@ -26,6 +27,7 @@ pub use pyfloat::{PyBool, PyFloat, Short};
 pub use requests::{Pace, RequestLine, RequestTable};
 pub use results_row::{Generation, ResultsRow, read_results_csv};
 pub(crate) use results_row::{range, seconds};
+pub use server_metrics::{ServerLook, longest_queue, read_server_metrics, write_server_metrics};
 pub use token_stats::TokenStats;
 
 /// Names of folders and columns.

@@ -29,3 +29,12 @@ pub enum PromptEncoding {
         per_word: f64,
     },
 }
+
+impl PromptEncoding {
+    /// Token ids inside every vocabulary in use (the smallest has some 32,000), and above the special and byte tokens at
+    /// its start.
+    pub const ANY_IDS: Self = Self::TokenIds {
+        low: 1_000,
+        high: 30_000,
+    };
+}

@@ -163,6 +163,19 @@ impl PromptFactory {
         })
     }
 
+    /// Prompts of common words, a token each: for [`PromptFactory::probe`].
+    pub fn words() -> Self {
+        Self {
+            unique: true,
+            corpus: Corpus::builtin(),
+            file: None,
+            encoding: Encoding::Calibrated {
+                overhead: 0.0,
+                per_word: 1.0,
+            },
+        }
+    }
+
     /// The prompt of a request. With unique prefixes every salt gives its own first tokens; without, all prompts of a
     /// length are the same text (or, from a file, the file's texts as they stand).
     pub fn prompt(&self, request: &PlannedRequest) -> Prompt {

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
 
-use mst::endpoint::{health, models};
+use mst::endpoint::{health, models, served};
 
 /// Answers every connection with the same bytes; nothing at all when there are none.
 fn saying(answer: &'static str) -> String {
@@ -34,6 +34,18 @@ fn models_are_listed_or_the_error_says_why_not() {
     let good =
         saying("HTTP/1.1 200 OK\r\nContent-Length: 32\r\n\r\n{\"data\":[{\"id\":\"a\"},{\"id\":\"b\"}]}");
     assert_eq!(models(&good, Some("key"), limit).unwrap(), ["a", "b"]);
+    // How long a request may be, as vLLM and llama.cpp tell it, and where nobody does.
+    let lengths = saying(
+        "HTTP/1.1 200 OK\r\nContent-Length: 176\r\n\r\n{\"data\":[{\"id\":\"a\",\"max_model_len\":4096},\
+         {\"id\":\"b\",\"meta\":{\"n_ctx\":512,\"n_ctx_train\":8192}},{\"id\":\"c\",\"meta\":{\"n_ctx_train\":2048}},\
+         {\"id\":\"d\",\"max_model_len\":null,\"meta\":null}]}",
+    );
+    let lengths: Vec<Option<u32>> = served(&lengths, None, limit)
+        .unwrap()
+        .iter()
+        .map(|model| model.max_model_len)
+        .collect();
+    assert_eq!(lengths, [Some(4096), Some(512), Some(2048), None]);
     for (answer, kind, words) in [
         (
             "HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n",

@@ -4,6 +4,7 @@
 
 mod discovery;
 mod outcomes;
+mod profile;
 mod prompts;
 mod server;
 mod tls;

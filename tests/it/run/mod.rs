@@ -5,6 +5,7 @@ mod contract;
 mod judged_again;
 mod killed;
 mod layouts;
+mod metrics;
 mod older;
 mod search;
 mod secrets;
