@@ -45,7 +45,7 @@ impl TokenizerHome {
         } else {
             fs_err::os::unix::fs::symlink(&tokenizer, files.join("tokenizer.json"))?;
         }
-        if !files.join("tokenizer.json").exists() && !files.join("tokenizer_config.json").exists() {
+        if !files.join("tokenizer.json").exists() {
             return Err(LoadGenError::Unusable {
                 name,
                 why: format!(
