@@ -84,7 +84,7 @@ fn guidellm_tells_its_schedule_and_no_token_times() {
     let measured = guidellm.read(&job, dir.path()).unwrap();
     assert_eq!(
         outcomes(&measured),
-        counted(&[("ok", 47), ("http-503", 8), ("broken-stream", 5)])
+        counted(&[("ok", 47), ("http-503", 9), ("broken-stream", 4)])
     );
     let first = &measured.records[0];
     assert_eq!(
@@ -253,7 +253,7 @@ fn broken_outputs_are_named_with_their_line() {
             &*inference_perf,
             INFERENCE_PERF,
             cut("inference-perf.json", 5),
-            "at line 31",
+            "at line 32",
         ),
         (&*inference_perf, INFERENCE_PERF, b"[]".to_vec(), "it holds no request"),
     ];
