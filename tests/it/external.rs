@@ -1,6 +1,7 @@
 //! Load generators other than ours: fmperf (a stand-in with recorded outputs), those from the package index (recorded outputs)
 //! and any command (a script).
 
+mod agreement;
 mod by_command;
 mod by_fmperf;
 mod by_tool;

@@ -8,7 +8,7 @@ use mst::loadgen::aiperf::Aiperf;
 use mst::loadgen::guidellm::Guidellm;
 use mst::loadgen::inference_perf::InferencePerf;
 use mst::loadgen::tool::{Tool, ToolConfig};
-use mst::loadgen::{Api, Command, LoadGenerator, TrialJob};
+use mst::loadgen::{Api, Command, TrialJob};
 use mst::trial::Measurement;
 use mst::units::{Rate, TokenRange};
 use mst::workload::{Arrival, PromptSource};
