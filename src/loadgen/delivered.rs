@@ -111,31 +111,34 @@ fn too_late(records: &[RequestRecord], offered_s: f64) -> Option<String> {
         let values: Vec<f64> = records.iter().filter_map(RequestRecord::lateness_ms).collect();
         median(&values)
     };
+    let last = &records[records.len() - records.len().div_ceil(10)..];
+    typically_late(lateness(records), records).or_else(|| {
+        let bound = FINAL_LATENESS.0.max(FINAL_LATENESS.1 * offered_s * 1e3);
+        beyond("send lateness at the end", lateness(last), bound)
+    })
+}
+
+/// Judges a program that tells its lateness in sum only.
+pub(super) fn judge_median(records: &[RequestRecord], client: &mut ClientHealth) {
+    client.void = client
+        .void
+        .take()
+        .or_else(|| typically_late(client.lateness_p50_ms, records));
+}
+
+fn typically_late(lateness_ms: Option<f64>, records: &[RequestRecord]) -> Option<String> {
     let ttft: Vec<f64> = records.iter().filter_map(RequestRecord::ttft_ms).collect();
     let ttft_ms = median(&ttft).unwrap_or(0.0);
-    let last = &records[records.len() - records.len().div_ceil(10)..];
-    let tests = [
-        (
-            lateness(records),
-            MEDIAN_LATENESS,
-            ttft_ms,
-            "median send lateness",
-        ),
-        (
-            lateness(last),
-            FINAL_LATENESS,
-            offered_s * 1e3,
-            "send lateness at the end",
-        ),
-    ];
-    tests.into_iter().find_map(|(value, (floor, share), scale, name)| {
-        let bound = floor.max(share * scale);
-        let value = value.filter(|v| *v > bound)?;
-        Some(format!(
-            "{name} is {value:.1} ms, more than {bound:.1} ms: the program is short of CPU; give it cores of its own, or use \
-             LOADGEN=native"
-        ))
-    })
+    let bound = MEDIAN_LATENESS.0.max(MEDIAN_LATENESS.1 * ttft_ms);
+    beyond("median send lateness", lateness_ms, bound)
+}
+
+fn beyond(name: &str, value: Option<f64>, bound: f64) -> Option<String> {
+    let value = value.filter(|v| *v > bound)?;
+    Some(format!(
+        "{name} is {value:.1} ms, more than {bound:.1} ms: the program is short of CPU; give it cores of its own, or use \
+         LOADGEN=native"
+    ))
 }
 
 #[cfg(test)]
@@ -235,5 +238,17 @@ mod tests {
         assert!(growing.void.unwrap().contains("at the end"));
         let hiccup = late(|i| if i == 390 { 500 } else { 1 });
         assert_eq!((hiccup.void, hiccup.lateness_max_ms), (None, Some(500.0)));
+    }
+
+    #[test]
+    fn lateness_in_sum_is_judged_by_its_median() {
+        for (p50, sound) in [(None, true), (Some(20.0), true), (Some(26.0), false)] {
+            let mut client = ClientHealth {
+                lateness_p50_ms: p50,
+                ..ClientHealth::default()
+            };
+            judge_median(&sent(10, 1.0), &mut client);
+            assert_eq!(client.void.is_none(), sound, "{p50:?}: {:?}", client.void);
+        }
     }
 }

@@ -316,6 +316,26 @@ mod tests {
     }
 
     #[test]
+    fn the_tokenizer_of_a_load_generator_is_frozen_with_its_place() {
+        let here = std::env::current_dir().unwrap();
+        let file = "tests/golden/external/tokenizers/byte-level.json";
+        for (text, expected) in [
+            (
+                format!("URL=h\nLOADGEN=aiperf\nTOKENIZER={file}"),
+                format!("\nTOKENIZER={}\n", here.join(file).display()),
+            ),
+            (
+                "URL=h\nLOADGEN=guidellm\nLOADGEN_TOKENIZER=tests/golden\nGUIDELLM_COMMAND=a b".to_owned(),
+                format!("\nLOADGEN_TOKENIZER={}\n", here.join("tests/golden").display()),
+            ),
+        ] {
+            let frozen =
+                frozen(&load(&text, &[], &[]), &here, None).unwrap_or_else(|e| panic!("{text}: {e}"));
+            assert!(frozen.contains(&expected), "{frozen}");
+        }
+    }
+
+    #[test]
     fn the_key_is_named_and_not_written() {
         let loaded = load("API_KEY=hunter2\nCLUSTER_PROFILE=", &[], &[]);
         let text = frozen(&loaded, Path::new("/"), Some(Path::new("/no such/cluster.yml"))).unwrap();

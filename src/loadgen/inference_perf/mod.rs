@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use super::tool::{self, Asked, TokenizerHome, Tool, ToolConfig, outcome_of};
-use super::{Capabilities, Command, LoadGenError, LoadGenerator, TrialJob};
+use super::{Capabilities, Command, LoadGenError, LoadGenerator, TrialJob, delivered};
 use crate::trial::{Measurement, TokenTimes};
 use crate::workload::Arrival;
 
@@ -130,6 +130,7 @@ impl LoadGenerator for InferencePerf {
             epoch(first_ns, end_ns - first_ns)
         })?;
         output::add_lateness(&Self::file(dir, STAGE), &mut measurement.client)?;
+        delivered::judge_median(&measurement.records, &mut measurement.client);
         TokenizerHome::of(dir).remove()?;
         Ok(measurement)
     }
