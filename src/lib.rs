@@ -25,6 +25,7 @@
 //! | [`cluster`] | how a run is laid out on a Slurm cluster |
 //! | [`server`] | a model server that belongs to the run |
 //! | [`campaign`] | the pairs of a run, one after the other, on one target |
+//! | [`matrix`] | systems, workloads and objectives, each combination searched for its capacity |
 //! | [`cli`] | one file a verb; exit codes |
 
 #![cfg_attr(test, allow(clippy::float_cmp, reason = "exact values are meant"))]
@@ -40,6 +41,7 @@ pub mod endpoint;
 pub mod executor;
 pub mod explore;
 pub mod loadgen;
+pub mod matrix;
 pub mod replay;
 pub mod report;
 pub mod runner;

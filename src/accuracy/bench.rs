@@ -194,6 +194,7 @@ fn without_answer(error: TrialError, search: &dyn Search) -> Result<Capacity, Tr
         },
         evidence: Vec::new(),
         bracket: search.bracket(),
+        decided: Vec::new(),
     })
 }
 
@@ -258,6 +259,7 @@ pub(super) fn find(
         &Experiment {
             pair: server.name(),
             spec: &|probe| spec(server, choice, seed, probe),
+            decided: &|_| None,
             cooldown_s: 0.0,
             interrupted: &|| watcher.is_interrupted(),
         },
@@ -282,6 +284,7 @@ fn spec(server: &Server, choice: &Choice, seed: u64, probe: &Probe) -> TrialSpec
                 source: PromptSource::Builtin,
                 unique_prefix: false,
             },
+            lengths: None,
         },
         rate: probe.rate,
         duration_s: probe.duration_s.unwrap_or(choice.duration_s),

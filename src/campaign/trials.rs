@@ -55,6 +55,7 @@ impl<'a> Trials<'a> {
                     source: self.prompts.clone(),
                     unique_prefix: self.settings.unique_prompts,
                 },
+                lengths: None,
             },
             rate: probe.rate,
             duration_s: probe.duration_s.unwrap_or(self.settings.duration.as_secs_f64()),
@@ -81,6 +82,7 @@ impl<'a> Trials<'a> {
             },
             encoding: self.target.encoding.clone(),
             prompts_file: settings.prompts_file.clone(),
+            lengths_file: None,
             fresh_connections: rules::fresh_connections(settings),
             results_json: settings.results_json,
         }

@@ -2,6 +2,7 @@
 
 pub mod drift;
 pub mod plateau;
+pub mod slo_met;
 pub mod success_rate;
 pub mod welch;
 

@@ -20,6 +20,7 @@ pub use crate::workload::prompts::PromptEncoding;
 
 use crate::criterion::Progress;
 use crate::trial::{Measurement, TokenTimes, TrialSpec};
+use crate::workload::{self, Lengths, ListedLengths, PlannedRequest};
 
 /// Which API of the endpoint is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,10 +99,51 @@ pub struct TrialJob {
     pub encoding: PromptEncoding,
     /// The prompts file, where [`crate::workload::PromptSource::File`] is used.
     pub prompts_file: Option<PathBuf>,
+    /// The list of lengths, a line `input,output` a request, where [`crate::workload::ListedLengths`] are used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lengths_file: Option<PathBuf>,
     /// Whether every request opens a new connection.
     pub fresh_connections: bool,
     /// Whether `results.json` is written.
     pub results_json: ResultsJson,
+}
+
+impl TrialJob {
+    /// The requests of the trial.
+    ///
+    /// # Errors
+    /// When the list of lengths cannot be read, or is not the one that is meant.
+    pub fn plan(&self) -> Result<Vec<PlannedRequest>, LoadGenError> {
+        let TrialSpec {
+            workload,
+            rate,
+            duration_s,
+            seed,
+            ..
+        } = &self.spec;
+        let Some(wanted) = &workload.lengths else {
+            return Ok(workload::plan(workload, *rate, *duration_s, *seed));
+        };
+        let path = self.lengths_file.clone().unwrap_or_default();
+        let bad = |why: String| LoadGenError::Output {
+            path: path.clone(),
+            why,
+        };
+        let text = fs_err::read_to_string(&path)?;
+        let mut list: Vec<Lengths> = Vec::new();
+        for (number, line) in text.lines().enumerate() {
+            let pair = line
+                .split_once(',')
+                .and_then(|(i, o)| Some((i.parse().ok()?, o.parse().ok()?)));
+            list.push(
+                pair.ok_or_else(|| bad(format!("line {}: `{line}` is not `input,output`", number + 1)))?,
+            );
+        }
+        if ListedLengths::of(&list).digest != wanted.digest || list.is_empty() {
+            return Err(bad("it does not hold the lengths of this trial".to_owned()));
+        }
+        Ok(workload::plan_listed(workload, *rate, *duration_s, *seed, &list))
+    }
 }
 
 /// A command as an argument vector; no shell is involved.

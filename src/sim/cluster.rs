@@ -276,6 +276,7 @@ struct Feedback<'a, O> {
 
 impl<O: Observer> Observer for Feedback<'_, O> {
     const ITERATIONS: bool = O::ITERATIONS;
+    const TOKENS: bool = O::TOKENS;
 
     fn request(&mut self, record: &super::Record) {
         self.ended.push((record.id, record.completed));
@@ -288,6 +289,10 @@ impl<O: Observer> Observer for Feedback<'_, O> {
 
     fn gaps(&mut self, gap: Time, count: u64) {
         self.observer.gaps(gap, count);
+    }
+
+    fn token(&mut self, request: u64, at: Time) {
+        self.observer.token(request, at);
     }
 }
 

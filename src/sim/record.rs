@@ -95,6 +95,9 @@ pub struct Iteration {
 pub trait Observer {
     /// Whether [`iteration`](Self::iteration) is wanted.
     const ITERATIONS: bool = false;
+    /// Whether [`token`](Self::token) is wanted. It is told only where a cluster goes
+    /// [stepwise](super::cluster::ClusterConfig::stepwise).
+    const TOKENS: bool = false;
 
     /// A request has ended. They come in the order of completion of each replica, not of the cluster.
     fn request(&mut self, record: &Record);
@@ -104,4 +107,7 @@ pub trait Observer {
 
     /// So many gaps between two tokens of a request were so long.
     fn gaps(&mut self, _gap: Time, _count: u64) {}
+
+    /// A request, by its number, has a token at this time. What is computed again after a preemption gives no token again.
+    fn token(&mut self, _request: u64, _at: Time) {}
 }

@@ -10,10 +10,12 @@ pub mod audio;
 pub mod deadline;
 pub mod etalon;
 mod metric;
+pub mod objective;
 pub mod prefill;
 pub mod sarathi;
 mod tally;
 pub mod timeline;
+pub mod timings;
 pub mod veeksha;
 
 use serde::{Deserialize, Serialize};

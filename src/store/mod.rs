@@ -2,6 +2,7 @@
 //! recomputed. Names and columns are known here and nowhere else.
 
 mod archive;
+mod audit;
 pub mod capacity;
 pub mod fmperf_events;
 pub mod folder;
@@ -9,6 +10,7 @@ pub mod generations;
 pub mod layout;
 mod lease;
 pub mod manifest;
+pub mod measured;
 mod pid;
 pub mod process;
 pub mod rows;
@@ -17,6 +19,7 @@ mod staging;
 pub mod tables;
 
 pub use archive::{Store, StoreError, read_json, write_json};
+pub use audit::{State, Stored};
 pub use capacity::{CapacityFile, Conditions, SearchFile};
 pub use lease::{Holder, Incarnation, Lease, LeaseError, holder};
 pub use manifest::{Manifest, ServerFacts, TokenCounts};

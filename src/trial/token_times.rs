@@ -8,8 +8,8 @@ pub struct TokenTimes {
     gaps_us: Vec<u32>,
     /// Where the gaps of a request end.
     ends: Vec<u32>,
-    /// From the intended send time to the first iteration; empty where the load generator cannot tell, as all that see
-    /// a server from outside.
+    /// From the intended send time to the first iteration, [`u64::MAX`] where it never came; empty where the load
+    /// generator cannot tell, as all that see a server from outside.
     delays_us: Vec<u64>,
 }
 
@@ -31,6 +31,11 @@ impl TokenTimes {
     /// Adds the next request, with the wait for its first iteration. Either all requests have one or none.
     pub fn push_delayed(&mut self, gaps_us: &[u32], delay_us: u64) {
         self.push(gaps_us);
+        self.delays_us.push(delay_us);
+    }
+
+    /// Adds the wait of the first request that has none yet.
+    pub fn push_delay(&mut self, delay_us: u64) {
         self.delays_us.push(delay_us);
     }
 

@@ -60,11 +60,45 @@ pub struct WorkloadSpec {
     pub arrival: Arrival,
     /// Prompts.
     pub prompts: PromptSpec,
+    /// Lengths of the requests one by one, in place of draws from the classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lengths: Option<ListedLengths>,
+}
+
+/// Lengths of requests that are listed one by one: those of a trace. The list itself is handed over beside the
+/// specification, which names it by its content.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ListedLengths {
+    /// BLAKE3 digest of the list, in hexadecimal digits.
+    pub digest: String,
+    /// Mean response length, in tokens.
+    pub mean_output: f64,
+}
+
+/// Prompt and response length of a request, in tokens.
+pub type Lengths = (u32, u32);
+
+impl ListedLengths {
+    /// Names a list.
+    pub fn of(list: &[Lengths]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        for (input, output) in list {
+            hasher.update(&input.to_le_bytes()).update(&output.to_le_bytes());
+        }
+        let sum: f64 = list.iter().map(|(_, output)| f64::from(*output)).sum();
+        Self {
+            digest: hasher.finalize().to_hex()[..32].to_owned(),
+            mean_output: sum / list.len().max(1) as f64,
+        }
+    }
 }
 
 impl WorkloadSpec {
     /// Mean response length in tokens of what is planned; `None` where nothing is.
     pub fn mean_output_tokens(&self) -> Option<f64> {
+        if let Some(listed) = &self.lengths {
+            return Some(listed.mean_output);
+        }
         let shares: f64 = self.classes.iter().map(|c| c.share).sum();
         let mean =
             |c: &LengthClass| f64::midpoint(f64::from(c.pair.output.lowest()), f64::from(c.pair.output.max));
@@ -100,4 +134,27 @@ pub fn plan(spec: &WorkloadSpec, rate: Rate, duration_s: f64, seed: u64) -> Vec<
     } else {
         lengths::assign(&spec.classes, &times, seed)
     }
+}
+
+/// As [`plan`], with listed lengths: the first request has the first, and behind the last comes the first again.
+pub fn plan_listed(
+    spec: &WorkloadSpec,
+    rate: Rate,
+    duration_s: f64,
+    seed: u64,
+    list: &[Lengths],
+) -> Vec<PlannedRequest> {
+    let mut salts = seeds::stream(seed, "prompts");
+    let times = spec.arrival.schedule(rate, duration_s, seed);
+    let lengths = list.iter().cycle();
+    let planned = times.into_iter().zip(lengths);
+    planned
+        .map(|(intended_ns, &(input_tokens, output_tokens))| PlannedRequest {
+            intended_ns,
+            class: 0,
+            input_tokens,
+            output_tokens,
+            salt: rand::RngExt::random(&mut salts),
+        })
+        .collect()
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 /// Rooms, lowest first. A room may import those before it.
-const ORDER: [&str; 24] = [
+const ORDER: [&str; 25] = [
     "units",
     "yaml",
     "stats",
@@ -30,6 +30,7 @@ const ORDER: [&str; 24] = [
     "cluster",
     "server",
     "campaign",
+    "matrix",
 ];
 /// Rooms of one level, which may import one another.
 const PEERS: [&str; 4] = ["loadgen", "executor", "endpoint", "store"];

@@ -36,6 +36,7 @@ fn job(rate: Rate, duration_s: f64) -> TrialJob {
                     source: PromptSource::Builtin,
                     unique_prefix: true,
                 },
+                lengths: None,
             },
             rate,
             duration_s,
@@ -60,6 +61,7 @@ fn job(rate: Rate, duration_s: f64) -> TrialJob {
         },
         encoding: PromptEncoding::TokenIds { low: 100, high: 1000 },
         prompts_file: None,
+        lengths_file: None,
         fresh_connections: false,
         results_json: ResultsJson::Auto,
     }

@@ -62,6 +62,7 @@ pub(super) fn build(args: &Args, key: Option<&str>) -> Result<TrialJob, Failure>
                     source,
                     unique_prefix: !args.load.shared_prefix,
                 },
+                lengths: None,
             },
             rate,
             duration_s: duration.as_secs_f64(),
@@ -86,6 +87,7 @@ pub(super) fn build(args: &Args, key: Option<&str>) -> Result<TrialJob, Failure>
         },
         encoding,
         prompts_file: args.load.prompts_file.clone(),
+        lengths_file: None,
         fresh_connections: args.load.fresh_connections,
         results_json: ResultsJson::Off,
     })

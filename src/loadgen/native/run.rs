@@ -22,8 +22,8 @@ use super::summary::{self, Frame, Summary, Tallies};
 use crate::endpoint::{BaseUrl, Connector, EndpointError, clock};
 use crate::loadgen::{Api, TrialJob};
 use crate::store::rows::{self, RowWriter};
+use crate::workload::PlannedRequest;
 use crate::workload::prompts::{Prompt, PromptFactory};
-use crate::workload::{self, PlannedRequest};
 
 /// What a trial needs beside its job.
 #[derive(Default)]
@@ -180,12 +180,7 @@ impl Prepared {
         .map_err(|error| TrialFailure::new("bad-job", error))?;
         let connector = Connector::new(&url, !options.user_timestamps)?;
         let template = template(job, &url, options.key.as_deref())?;
-        let plan = workload::plan(
-            &job.spec.workload,
-            job.spec.rate,
-            job.spec.duration_s,
-            job.spec.seed,
-        );
+        let plan = job.plan().map_err(|error| TrialFailure::new("bad-job", error))?;
         let mut form = BodyForm {
             api: job.endpoint.api,
             model: job.endpoint.model.clone(),

@@ -25,7 +25,7 @@ const COLOURS: [RGBColor; 3] = [
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
     /// The name of its column in the CSV.
-    pub name: &'static str,
+    pub name: String,
     /// Its points.
     pub points: Vec<(f64, f64)>,
 }
@@ -51,7 +51,7 @@ impl Chart {
         let mut text = String::from(self.x);
         for line in &self.lines {
             text.push(',');
-            text.push_str(line.name);
+            text.push_str(&line.name);
         }
         text.push('\n');
         let rows = self.lines.first().map_or(0, |line| line.points.len());

@@ -32,6 +32,7 @@ fn poisson(input: TokenRange, output: TokenRange) -> WorkloadSpec {
             source: PromptSource::Builtin,
             unique_prefix: false,
         },
+        lengths: None,
     }
 }
 

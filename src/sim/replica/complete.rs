@@ -71,6 +71,10 @@ impl Replica {
             }
             let live = &mut self.state.live[slot as usize];
             live.last_token = at;
+            if O::TOKENS {
+                let number = self.state.tickets[slot as usize].request.id;
+                observer.token(number, at);
+            }
             if live.processed == live.total {
                 self.end(slot, at, observer);
                 if !fixed {

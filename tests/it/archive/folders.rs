@@ -33,6 +33,7 @@ fn spec() -> TrialSpec {
                 source: PromptSource::Builtin,
                 unique_prefix: true,
             },
+            lengths: None,
         },
         rate: Rate::per_minute(600.0),
         duration_s: 60.0,

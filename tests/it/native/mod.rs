@@ -131,6 +131,7 @@ fn a_trial_measures_what_the_server_does_and_keeps_the_contract() {
             source: PromptSource::Builtin,
             unique_prefix: true,
         },
+        lengths: None,
     };
     let plan = workload::plan(&spec, Rate::per_second(40.0), 0.5, 9);
     let rows = rows(&out);

@@ -1,0 +1,431 @@
+//! The search for the most load that meets an objective, from the margins of all trials.
+//!
+//! A bracket is found in steps of a factor of two, up or down. Then the belief about the capacity, from every trial and its
+//! margin, says where the next trial tells most: at the median, until the 95 % interval is narrow enough. What is stored of
+//! earlier searches counts as any other trial, see [`Margins::learn`].
+
+mod belief;
+
+use belief::Belief;
+
+use super::{Answer, Bracket, Goal, Left, Observed, Probe, Search, Status, Step};
+use crate::criterion::Ruling;
+use crate::trial::Estimate;
+use crate::units::Rate;
+
+/// Factor between rates until one passes and one fails.
+const STEP: f64 = 2.0;
+/// Trials within the interval without which it is not believed.
+const NEAR: usize = 2;
+
+/// Where a search begins and when it ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MarginsConfig {
+    /// First rate.
+    pub start: Rate,
+    /// Most trials; of those learned of only the ones near the answer count.
+    pub limit: u32,
+    /// Half width of the 95 % interval, as a share of the capacity, that is narrow enough.
+    pub tolerance: f64,
+    /// Nothing is searched below this rate.
+    pub lowest: Rate,
+    /// Nor above this one, where there is a limit.
+    pub highest: Option<Rate>,
+}
+
+/// What a trial says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Evidence {
+    /// The rate that was asked for.
+    asked: Rate,
+    /// Logarithm of the rate that was offered.
+    x: f64,
+    /// Logarithm of bound over observed value.
+    margin: Estimate,
+    ruling: Ruling,
+}
+
+/// The search.
+#[derive(Clone, Debug)]
+pub struct Margins {
+    config: MarginsConfig,
+    seen: Vec<Evidence>,
+    trials: u32,
+    next: Step,
+}
+
+impl Margins {
+    /// A search that has seen nothing.
+    pub fn new(config: MarginsConfig) -> Self {
+        let mut search = Self {
+            config,
+            seen: Vec::new(),
+            trials: 0,
+            next: Step::Done(Answer {
+                rate: None,
+                low: None,
+                high: None,
+                status: Status::Undecided,
+                reason: String::new(),
+                termination_code: String::new(),
+                confirmed_s: None,
+            }),
+        };
+        search.next = search.decide();
+        search
+    }
+
+    /// Learns of a trial that is stored: it counts as any other, but not towards the limit.
+    pub fn learn(&mut self, seen: &Observed<'_>) {
+        self.take(seen);
+        self.next = self.decide();
+    }
+
+    /// Ends it with what is known.
+    pub fn end(&mut self) {
+        if !matches!(self.next, Step::Done(_)) {
+            self.next = self.done("it was ended");
+        }
+    }
+
+    fn take(&mut self, seen: &Observed<'_>) {
+        let sign = match seen.verdict.ruling {
+            Ruling::Sustainable => 1.0,
+            Ruling::Unsustainable => -1.0,
+            Ruling::Unsure => 0.0,
+        };
+        let by_sign = Estimate {
+            value: sign,
+            low: sign - 1.0,
+            high: sign + 1.0,
+        };
+        let evidence = Evidence {
+            asked: seen.probe.rate,
+            x: seen.offered.as_per_minute().max(f64::MIN_POSITIVE).ln(),
+            margin: seen.verdict.margin.unwrap_or(by_sign),
+            ruling: seen.verdict.ruling,
+        };
+        // Kept in an order of their own, whatever the order in which they came.
+        let key = |e: &Evidence| (e.x.to_bits(), e.margin.value.to_bits());
+        let place = self.seen.partition_point(|other| key(other) < key(&evidence));
+        self.seen.insert(place, evidence);
+    }
+
+    /// Logarithm of the highest rate that passed.
+    fn passed(&self) -> Option<f64> {
+        self.ruled(Ruling::Sustainable).reduce(f64::max)
+    }
+
+    /// Logarithm of the lowest rate that failed.
+    fn failed(&self) -> Option<f64> {
+        self.ruled(Ruling::Unsustainable).reduce(f64::min)
+    }
+
+    fn ruled(&self, ruling: Ruling) -> impl Iterator<Item = f64> {
+        let of = move |e: &&Evidence| e.ruling == ruling;
+        self.seen.iter().filter(of).map(|e| e.x)
+    }
+
+    /// What is believed by now; nothing until a rate passed and one failed.
+    fn belief(&self) -> Option<Belief> {
+        self.passed()?;
+        self.failed()?;
+        Some(Belief::of(&self.seen))
+    }
+
+    fn decide(&self) -> Step {
+        let mut limited = self.trials >= self.config.limit;
+        let Some(belief) = self.belief() else {
+            return match self.ramp() {
+                Ok(_) if limited => self.done("the limit of trials was reached"),
+                Ok(rate) => self.probe(rate, 1),
+                Err(reason) => self.done(reason),
+            };
+        };
+        let near = self.seen.iter().filter(|e| belief.is_near(e.x)).count();
+        if belief.half_width() <= self.config.tolerance && near >= NEAR {
+            return self.done("the interval is narrow enough");
+        }
+        // As many near the answer as a search may take are as good as a search: one that is run again ends where it ended.
+        limited |= near as u32 >= self.config.limit;
+        if limited {
+            return self.done("the limit of trials was reached");
+        }
+        self.probe(Rate::per_minute(belief.median.exp()).rounded(), 2)
+    }
+
+    /// The next rate while only one side is known.
+    fn ramp(&self) -> Result<Rate, &'static str> {
+        let MarginsConfig {
+            start,
+            lowest,
+            highest,
+            ..
+        } = self.config;
+        let at = |x: f64| Rate::per_minute(x.exp()).rounded();
+        let bounded = |rate: Rate| highest.map_or(rate, |most| if most < rate { most } else { rate });
+        match (self.passed(), self.failed()) {
+            (Some(x), _) => {
+                let next = bounded(at(x + STEP.ln()));
+                if highest.is_some_and(|most| x >= most.as_per_minute().ln() - 1e-3) {
+                    Err("the highest rate passes")
+                } else {
+                    Ok(next)
+                }
+            }
+            (None, Some(x)) => {
+                if x <= lowest.as_per_minute().ln() + 1e-3 {
+                    Err("the lowest rate fails")
+                } else {
+                    let next = at(x - STEP.ln());
+                    Ok(if next < lowest { lowest } else { next })
+                }
+            }
+            // Nothing, or nothing that can be told: a rate that is told nothing of twice is not asked a third time.
+            (None, None) => match self.seen.len() {
+                0 => Ok(bounded(start)),
+                1 => Ok(bounded(start)),
+                _ => Err("trials do not tell"),
+            },
+        }
+    }
+
+    fn probe(&self, rate: Rate, stage: u8) -> Step {
+        let before = self.seen.iter().filter(|e| e.asked == rate).count();
+        Step::Probe(Probe {
+            rate,
+            stage,
+            attempt: before as u32,
+            pooled: false,
+            goal: Goal::Decide,
+            duration_s: None,
+        })
+    }
+
+    fn done(&self, reason: &str) -> Step {
+        let (passed, failed) = (self.passed(), self.failed());
+        let at = |x: f64| Rate::per_minute(x.exp());
+        let mut reason = reason.to_owned();
+        if let (Some(passed), Some(failed)) = (passed, failed)
+            && passed > failed
+        {
+            reason.push_str("; a rate failed below one that passed");
+        }
+        let (rate, low, high) = match self.belief() {
+            Some(belief) => (
+                Some(at(belief.median).rounded()),
+                Some(at(belief.low)),
+                Some(at(belief.high)),
+            ),
+            None => (passed.map(at), passed.map(at), failed.map(at)),
+        };
+        Step::Done(Answer {
+            rate,
+            low,
+            high,
+            status: match (passed, failed) {
+                (Some(_), Some(_)) => Status::Bracketed,
+                (Some(_), None) => Status::LowerBoundOnly,
+                (None, Some(_)) => Status::UpperBoundOnly,
+                (None, None) => Status::Undecided,
+            },
+            reason,
+            termination_code: String::new(),
+            confirmed_s: None,
+        })
+    }
+}
+
+impl Search for Margins {
+    fn next(&self) -> Step {
+        self.next.clone()
+    }
+
+    fn observe(&mut self, seen: &Observed<'_>) {
+        self.trials += 1;
+        self.take(seen);
+        self.next = self.decide();
+    }
+
+    fn bracket(&self) -> Bracket {
+        let rate = |x: f64| Rate::per_minute(x.exp());
+        let (passed, failed) = (self.passed(), self.failed());
+        Bracket {
+            stage: if self.belief().is_some() { 2 } else { 1 },
+            largest_true: passed.map(rate),
+            smallest_false: failed.map(rate),
+            distance: passed.zip(failed).map(|(m, big_m)| big_m.exp() - m.exp()),
+            relative_distance: None,
+        }
+    }
+
+    fn left(&self) -> Left {
+        if matches!(self.next, Step::Done(_)) {
+            return Left::default();
+        }
+        let most = self.config.limit.saturating_sub(self.trials).max(1);
+        // The interval narrows with the root of the trials in it; a bracket takes some three trials.
+        let likely = self.belief().map_or(6.0, |belief| {
+            2.0 * (belief.half_width() / self.config.tolerance).log2().max(0.5)
+        });
+        Left {
+            likely: (likely.ceil() as u32).clamp(1, most),
+            most,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::criterion::Verdict;
+    use crate::search::testing::verdict;
+
+    fn config(start: f64) -> MarginsConfig {
+        MarginsConfig {
+            start: Rate::per_second(start),
+            limit: 30,
+            tolerance: 0.025,
+            lowest: Rate::per_second(1e-3),
+            highest: None,
+        }
+    }
+
+    /// A service whose value grows as a power of the rate and shoots up beyond `capacity` times 1.3.
+    fn judged(rate: f64, capacity: f64, slope: f64, noise: f64, se: f64) -> Verdict {
+        let margin = if rate > 1.3 * capacity {
+            -1.0
+        } else {
+            (slope * (capacity / rate).ln() + noise).clamp(-1.0, 1.0)
+        };
+        let ruling = if margin >= 0.0 {
+            Ruling::Sustainable
+        } else {
+            Ruling::Unsustainable
+        };
+        Verdict {
+            margin: Some(Estimate {
+                value: margin,
+                low: margin - 1.96 * se,
+                high: margin + 1.96 * se,
+            }),
+            ..verdict(ruling)
+        }
+    }
+
+    fn drive(search: &mut Margins, mut oracle: impl FnMut(f64) -> Verdict) -> (Answer, usize) {
+        let mut trials = 0;
+        loop {
+            match search.next() {
+                Step::Done(answer) => return (answer, trials),
+                Step::Probe(probe) => {
+                    trials += 1;
+                    let verdict = oracle(probe.rate.as_per_second());
+                    search.observe(&Observed {
+                        probe: &probe,
+                        verdict: &verdict,
+                        offered: probe.rate,
+                        load_s: 60.0,
+                    });
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn it_finds_the_capacity(capacity in 0.05f64..200.0, start in 0.1f64..20.0, slope in 1.0f64..10.0) {
+            let mut search = Margins::new(config(start));
+            let (answer, trials) = drive(&mut search, |rate| judged(rate, capacity, slope, 0.0, 0.02));
+            let found = answer.rate.unwrap().as_per_second();
+            prop_assert_eq!(answer.status, Status::Bracketed);
+            prop_assert!((found / capacity - 1.0).abs() < 0.04, "{found} for {capacity} in {trials}");
+            prop_assert!(trials <= 30);
+            prop_assert!(answer.low.unwrap() <= answer.rate.unwrap() && answer.rate.unwrap() <= answer.high.unwrap());
+        }
+    }
+
+    #[test]
+    fn intervals_hold_what_they_promise() {
+        use rand::RngExt;
+        let mut rng = crate::workload::seeds::stream(7, "noise");
+        let mut normal = || {
+            let (u, v): (f64, f64) = (rng.random(), rng.random());
+            (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+        };
+        let (mut held, mut trials, runs) = (0, 0, 120);
+        for run in 0..runs {
+            let capacity = 3.0 + f64::from(run) / 40.0;
+            let slope = 2.0 + f64::from(run % 5);
+            let mut search = Margins::new(config(2.0));
+            let (answer, took) = drive(&mut search, |rate| {
+                judged(rate, capacity, slope, 0.1 * normal(), 0.1)
+            });
+            let (low, high) = (
+                answer.low.unwrap().as_per_second(),
+                answer.high.unwrap().as_per_second(),
+            );
+            held += u32::from((low..=high).contains(&capacity));
+            trials += took;
+        }
+        let share = f64::from(held) / f64::from(runs);
+        assert!(share >= 0.9, "{share}");
+        assert!(trials as f64 / f64::from(runs) < 24.0, "{trials}");
+    }
+
+    #[test]
+    fn one_side_only_is_said() {
+        let mut search = Margins::new(MarginsConfig {
+            highest: Some(Rate::per_second(10.0)),
+            ..config(1.0)
+        });
+        let (answer, _) = drive(&mut search, |rate| judged(rate, 1e6, 2.0, 0.0, 0.02));
+        assert_eq!(answer.status, Status::LowerBoundOnly);
+        assert!((answer.rate.unwrap().as_per_second() - 10.0).abs() < 1e-9);
+        let mut search = Margins::new(MarginsConfig {
+            lowest: Rate::per_second(0.1),
+            ..config(1.0)
+        });
+        let (answer, _) = drive(&mut search, |rate| judged(rate, 1e-6, 2.0, 0.0, 0.02));
+        assert_eq!((answer.status, answer.rate), (Status::UpperBoundOnly, None));
+    }
+
+    #[test]
+    fn what_is_stored_spares_trials() {
+        let mut fresh = Margins::new(config(1.0));
+        let mut kept = Vec::new();
+        let (answer, trials) = drive(&mut fresh, |rate| {
+            kept.push(rate);
+            judged(rate, 5.0, 3.0, 0.0, 0.02)
+        });
+        let mut informed = Margins::new(config(1.0));
+        for rate in &kept {
+            let probe = Probe {
+                rate: Rate::per_second(*rate),
+                stage: 1,
+                attempt: 0,
+                pooled: false,
+                goal: Goal::Decide,
+                duration_s: None,
+            };
+            informed.learn(&Observed {
+                probe: &probe,
+                verdict: &judged(*rate, 5.0, 3.0, 0.0, 0.02),
+                offered: probe.rate,
+                load_s: 60.0,
+            });
+        }
+        assert_eq!(informed.next(), Step::Done(answer));
+        assert!(trials > 2);
+    }
+
+    #[test]
+    fn trials_that_do_not_tell_end_it() {
+        let mut search = Margins::new(config(1.0));
+        let (answer, trials) = drive(&mut search, |_| verdict(Ruling::Unsure));
+        assert_eq!((answer.status, trials), (Status::Undecided, 2));
+    }
+}
