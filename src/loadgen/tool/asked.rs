@@ -41,6 +41,9 @@ impl Asked {
         let refuse = |why: String| Err(LoadGenError::Unusable { name, why });
         let spec = &job.spec;
         let workload = &spec.workload;
+        if workload.lengths.is_some() {
+            return refuse("it draws no lengths from a list; use LOADGEN=native".to_owned());
+        }
         let [class] = workload.classes.as_slice() else {
             return refuse(
                 "it sends one token pair, not a mix of several; set TOKENS_LIST in place of the mix, or LOADGEN=native"

@@ -11,7 +11,7 @@ use mst::loadgen::tool::{Tool, ToolConfig};
 use mst::loadgen::{Api, Command, TrialJob};
 use mst::trial::Measurement;
 use mst::units::{Rate, TokenRange};
-use mst::workload::{Arrival, PromptSource};
+use mst::workload::{Arrival, ListedLengths, PromptSource};
 
 use super::{execute, job, text};
 use crate::support::golden;
@@ -445,6 +445,10 @@ fn what_they_cannot_express_is_refused_with_the_remedy() {
             )),
             "{mixed}"
         );
+        let listed = refused(&*tool, &|job| {
+            job.spec.workload.lengths = Some(ListedLengths::of(&[(1, 1)]));
+        });
+        assert!(listed.contains("from a list; use LOADGEN=native"), "{listed}");
         let range = refused(&*tool, &|job| {
             job.spec.workload.classes[0].pair.output = TokenRange { min: 1, max: 50 };
         });
