@@ -126,11 +126,11 @@ mod tests {
             y: "requests",
             lines: vec![
                 Line {
-                    name: "waiting",
+                    name: "waiting".to_owned(),
                     points: vec![(0.0, 1.0), (10.0, 3.0)],
                 },
                 Line {
-                    name: "backlog",
+                    name: "backlog".to_owned(),
                     points: vec![(0.0, 2.0), (10.0, 4.5)],
                 },
             ],
