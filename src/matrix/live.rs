@@ -187,6 +187,7 @@ impl Endpoint {
             secrets: &secrets,
             retries: self.settings.retries,
             token_times: true,
+            metrics: self.target.metrics(),
         });
         with(&mut live)
     }

@@ -9,6 +9,7 @@ use serde_saphyr::{Location, Spanned};
 use super::objective_args::ObjectiveArgs;
 use crate::matrix::file::{EndpointEntry, File, Limits, Rule, SearchRule, Side, System, Workload};
 use crate::slo::prefill::PrefillCurve;
+use crate::store::prefill::PrefillProfile;
 
 /// Which side of the systems is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -223,5 +224,6 @@ fn unplaced<T>(value: T) -> Spanned<T> {
 
 /// Reads a profile of `mst profile prefill`, or the one in a folder.
 pub(crate) fn prefill_curve(path: &Path) -> Result<PrefillCurve, String> {
-    Err(format!("{}: profiles cannot be read yet", path.display()))
+    let profile = PrefillProfile::load(path).map_err(|error| error.to_string())?;
+    Ok(profile.curve().clone())
 }
