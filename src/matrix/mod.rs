@@ -3,3 +3,4 @@
 //! stored is judged by any objective.
 
 pub mod file;
+pub mod older;
