@@ -17,6 +17,8 @@ mod criteria;
 mod explore;
 mod external;
 mod native;
+mod older_files;
+mod papers;
 mod report;
 mod run;
 mod search;

@@ -5,7 +5,6 @@ mod keys;
 use serde_saphyr::Spanned;
 
 use self::keys::{Generator, Model, Older, Requests, Server};
-
 use super::lengths::{POISSON, plain, traced};
 use super::{Draft, OlderFlags, Parallel, Source, allows, search, unknown_model};
 use crate::deployment::Deployment;
@@ -183,7 +182,7 @@ fn system(
         "A100-80 PCIe in pairs"
     };
     let mut deployment = Deployment::new(&job.model.value.identifier, device.unwrap_or(default));
-    deployment.network_device = device.is_none().then(|| "a100_pairwise_nvlink".to_owned());
+    deployment.network_device = (device.is_none() && tp * pp > 1).then(|| "a100_pairwise_nvlink".to_owned());
     deployment.tensor_parallel = tp;
     deployment.pipeline_parallel = pp;
     deployment.batching = batching;

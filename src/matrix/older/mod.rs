@@ -74,11 +74,12 @@ pub fn read(text: &str, path: &Path, flags: &OlderFlags) -> Result<Option<File>,
     };
     let source = Source { text, path };
     flags.check(tool).map_err(|why| source.error(None, why))?;
-    let file = match tool {
+    let mut file = match tool {
         Tool::Etalon => etalon::file(source, flags)?,
         Tool::Sarathi => sarathi::file(source, flags)?,
         Tool::Veeksha => veeksha::file(source, flags)?,
     };
+    file.catalog.clone_from(&flags.catalog);
     if flags.url.is_some() && file.systems.len() > 1 {
         let names: Vec<&str> = file.systems.iter().map(|s| s.value.name.as_str()).collect();
         return Err(source.error(

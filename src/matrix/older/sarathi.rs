@@ -158,7 +158,7 @@ fn job(
                 None => device(&model.value.identifier, tp, pp),
             };
             let mut deployment = Deployment::new(&model.value.identifier, device);
-            deployment.network_device = network.map(str::to_owned);
+            deployment.network_device = network.filter(|_| tp * pp > 1).map(str::to_owned);
             deployment.tensor_parallel = tp;
             deployment.pipeline_parallel = pp;
             deployment.batching = batching;

@@ -5,7 +5,6 @@ mod keys;
 use serde_saphyr::Spanned;
 
 use self::keys::{Benchmark, Client, Endpoint, Generator, Older, Traffic};
-
 use super::lengths::{POISSON, plain};
 use super::{Draft, OlderFlags, Source, search};
 use crate::deployment::Deployment;
