@@ -82,6 +82,12 @@ fn compute(folder: &Path, wanted: &Wanted<'_>) -> Option<Profile> {
                 continue;
             };
             let mut notes = Vec::new();
+            let on = device
+                .file_name()
+                .and_then(|name| wanted.catalog.gpu(&name.to_string_lossy()).ok());
+            if let Some(on) = on.filter(|on| on.name != wanted.gpu.name) {
+                notes.push(format!("profiled on {}, for {}", on.name, wanted.gpu.name));
+            }
             if name != wanted.model.name {
                 notes.push(format!("profiled as {name}, whose layers are the same"));
             }
@@ -107,15 +113,18 @@ fn compute(folder: &Path, wanted: &Wanted<'_>) -> Option<Profile> {
     None
 }
 
-/// The folders below `compute` that belong to the GPU: the one that is called as the user calls it first.
+/// The folders below `compute` that belong to the GPU, or to the one as which it is profiled: the one that is called as the
+/// user calls it first.
 fn devices(compute: &Path, wanted: &Wanted<'_>) -> Vec<PathBuf> {
+    let stand_in = wanted.gpu.profiled_as.as_deref();
+    let stand_in = stand_in.and_then(|name| wanted.catalog.gpu(name).ok());
     let mut folders: Vec<PathBuf> = names(compute)
         .into_iter()
         .filter(|name| {
             wanted
                 .catalog
                 .gpu(name)
-                .is_ok_and(|gpu| gpu.name == wanted.gpu.name)
+                .is_ok_and(|gpu| gpu.name == wanted.gpu.name || stand_in.is_some_and(|s| s.name == gpu.name))
         })
         .map(|name| compute.join(name))
         .collect();

@@ -287,7 +287,7 @@ impl File {
     }
 
     /// What the types do not show, with the line.
-    fn check(&self) -> Result<(), (Option<u64>, String)> {
+    pub(super) fn check(&self) -> Result<(), (Option<u64>, String)> {
         for (key, empty) in [
             ("systems", self.systems.is_empty()),
             ("workloads", self.workloads.is_empty()),

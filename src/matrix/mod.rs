@@ -8,6 +8,7 @@ pub mod file;
 mod files;
 mod known;
 mod live;
+pub mod older;
 mod outcome;
 mod pack;
 mod requests;

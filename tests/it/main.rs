@@ -18,6 +18,8 @@ mod explore;
 mod external;
 mod matrix;
 mod native;
+mod older_files;
+mod papers;
 mod report;
 mod run;
 mod search;

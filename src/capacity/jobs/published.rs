@@ -13,6 +13,11 @@ pub struct Published {
 }
 
 impl Published {
+    /// Its text.
+    pub fn text(&self) -> &'static str {
+        self.yaml
+    }
+
     /// Its jobs, in the tool's order.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use serde_saphyr::{Location, Spanned};
 
 use super::objective_args::ObjectiveArgs;
 use crate::matrix::file::{EndpointEntry, File, Limits, Rule, SearchRule, Side, System, Workload};
+use crate::matrix::older::{self, OlderFlags};
 use crate::slo::prefill::PrefillCurve;
 use crate::store::prefill::PrefillProfile;
 
@@ -35,6 +36,18 @@ pub(crate) enum RuleArg {
     Vidur,
 }
 
+impl RuleArg {
+    fn rule(self) -> Rule {
+        match self {
+            Self::Adaptive => Rule::Adaptive,
+            Self::Etalon => Rule::Etalon,
+            Self::Sarathi => Rule::Sarathi,
+            Self::Veeksha => Rule::Veeksha,
+            Self::Vidur => Rule::Vidur,
+        }
+    }
+}
+
 /// Where the searches are described.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SourceArgs {
@@ -59,6 +72,15 @@ pub(crate) struct SourceArgs {
     /// Published rules: how near bounds are when a search ends, percent
     #[arg(long, value_name = "PERCENT")]
     min_search_granularity: Option<f64>,
+    /// The rates to run, in place of a search
+    #[arg(long, value_name = "QPS", value_delimiter = ',')]
+    qps_values: Vec<f64>,
+    /// Time limit of a trial, minutes
+    #[arg(long, value_name = "MINUTES")]
+    time_limit: Option<f64>,
+    /// Files of the older tools: the GPU that is simulated
+    #[arg(long, value_name = "GPU")]
+    device: Option<String>,
     /// Where prefill.json lies, the profile of prompts on the idle system
     #[arg(long, value_name = "DIR")]
     profile_dir: Option<PathBuf>,
@@ -129,7 +151,15 @@ impl SourceArgs {
             (Some(path), _) => {
                 let text = std::fs::read_to_string(path)
                     .with_context(|| format!("{}: the file cannot be read", path.display()))?;
-                File::parse(&text, path)?
+                match older::read(&text, path, &self.older())? {
+                    Some(file) => {
+                        return Ok(SourceFile {
+                            file,
+                            base: folder_of(path),
+                        });
+                    }
+                    None => File::parse(&text, path)?,
+                }
             }
             (None, Some(url)) => self.one(url)?,
             (None, None) => {
@@ -147,16 +177,17 @@ impl SourceArgs {
             file.skip.retain(|skip| skip.slo.is_none());
         }
         if let Some(rule) = self.rule {
-            file.search.rule = match rule {
-                RuleArg::Adaptive => Rule::Adaptive,
-                RuleArg::Etalon => Rule::Etalon,
-                RuleArg::Sarathi => Rule::Sarathi,
-                RuleArg::Veeksha => Rule::Veeksha,
-                RuleArg::Vidur => Rule::Vidur,
-            };
+            file.search.rule = rule.rule();
             file.search.rates.clear();
         }
         file.search.max_trials = self.max_iterations.or(file.search.max_trials);
+        if !self.qps_values.is_empty() {
+            file.search.rule = Rule::Rates;
+            file.search.rates.clone_from(&self.qps_values);
+        }
+        if let Some(minutes) = self.time_limit {
+            file.limits.trial = Some((60.0 * minutes).to_string());
+        }
         if let Some(percent) = self.min_search_granularity {
             file.search.granularity_percent = percent;
         }
@@ -165,10 +196,58 @@ impl SourceArgs {
                 system.value.prefill_profile = Some(std::path::absolute(folder)?);
             }
         }
-        let base = path
-            .and_then(|path| path.parent())
-            .map_or_else(PathBuf::new, Path::to_owned);
+        let base = path.map_or_else(PathBuf::new, |path| folder_of(path));
+        let file = file.checked(path.map_or(Path::new("flags"), PathBuf::as_path))?;
         Ok(SourceFile { file, base })
+    }
+
+    /// The flags as a file of an older tool knows them.
+    fn older(&self) -> OlderFlags {
+        let ObjectiveArgs {
+            slo_type,
+            tbt_slo,
+            tbt_percentile,
+            ttft_slo,
+            ttft_percentile,
+            tpot_slo,
+            tpot_percentile,
+            ttft_slack_slo,
+            deadline_miss_rate_slo,
+            deadline_miss_rate_percentile,
+            tbt_slo_value,
+            scheduling_delay_slo_value,
+            scheduling_delay_slo_quantile,
+        } = self.objective.clone();
+        // One flag with two names: with sarathi-serve's bound it is sarathi-serve's quantile.
+        let (tbt_percentile, tbt_slo_quantile) = match tbt_slo_value {
+            Some(_) => (None, tbt_percentile),
+            None => (tbt_percentile, None),
+        };
+        OlderFlags {
+            slo_type: slo_type.and_then(|kind| Some(kind.to_possible_value()?.get_name().to_owned())),
+            tbt_slo,
+            tbt_percentile,
+            ttft_slo,
+            ttft_percentile,
+            tpot_slo,
+            tpot_percentile,
+            ttft_slack_slo,
+            deadline_miss_rate_slo,
+            deadline_miss_rate_percentile,
+            profile_dir: self.profile_dir.clone(),
+            tbt_slo_value,
+            tbt_slo_quantile,
+            scheduling_delay_slo_value,
+            scheduling_delay_slo_quantile,
+            qps_values: self.qps_values.clone(),
+            max_iterations: self.max_iterations,
+            min_search_granularity: self.min_search_granularity,
+            time_limit: self.time_limit,
+            rule: self.rule.map(RuleArg::rule),
+            device: self.device.clone(),
+            url: self.url.clone(),
+            catalog: Vec::new(),
+        }
     }
 
     /// One search by flags.
@@ -215,6 +294,11 @@ impl SourceArgs {
         };
         file.checked(Path::new("flags")).map_err(Into::into)
     }
+}
+
+/// The folder of a file.
+fn folder_of(path: &Path) -> PathBuf {
+    path.parent().map_or_else(PathBuf::new, Path::to_owned)
 }
 
 /// An entry that stands in no file.

@@ -30,6 +30,10 @@ pub struct Gpu {
     pub per_node: u32,
     /// Power limit, in W.
     pub watts: f64,
+    /// The GPU whose compute profiles hold for it too, where it differs in nothing that they measure: how it is joined to
+    /// others, say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profiled_as: Option<String>,
     /// What Vidur takes it to be; `None` where Vidur does not know it.
     #[serde(default)]
     pub vidur: Option<VidurDevice>,

@@ -5,6 +5,7 @@
 
 mod deadline;
 mod fit;
+mod published;
 mod read;
 mod replay;
 mod sessions;
@@ -13,6 +14,7 @@ mod trace;
 
 pub use deadline::{DeadlineRule, Deadlines};
 pub use fit::{FitError, Fitted, TooLong};
+pub use published::PublishedLengths;
 pub use read::{TraceError, TraceFormat};
 pub use replay::{Order, Pacing, Replay};
 pub use sessions::{SessionPlan, Sessions, SessionsConfig};

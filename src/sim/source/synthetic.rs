@@ -3,7 +3,7 @@
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 
-use super::{SourceError, checked_rate};
+use super::{PublishedLengths, SourceError, checked_rate};
 use crate::sim::{PrefixSpan, Request, Source, Time};
 use crate::workload::{GapStream, Gaps, TokenDistribution, TokenSampler, seeds};
 
@@ -26,6 +26,8 @@ pub enum RequestLengths {
         /// Prompt length divided by response length.
         prefill_to_decode_ratio: f64,
     },
+    /// As in a published trace, from its statistics.
+    Published(PublishedLengths),
 }
 
 /// What [`Synthetic`] draws.
@@ -62,6 +64,7 @@ pub struct Synthetic {
 enum Lengths {
     Separate(Box<[(TokenSampler, Pcg64); 2]>),
     Total(Box<(TokenSampler, Pcg64)>, f64),
+    Published(PublishedLengths, Box<[Pcg64; 2]>),
 }
 
 impl Lengths {
@@ -97,6 +100,10 @@ impl Lengths {
                 }
                 Self::Total(Box::new((sampler, stream("input lengths"))), *ratio)
             }
+            RequestLengths::Published(trace) => Self::Published(
+                *trace,
+                Box::new([stream("input lengths"), stream("output lengths")]),
+            ),
         })
     }
 
@@ -112,6 +119,10 @@ impl Lengths {
                 let output = (f64::from(tokens) / (1.0 + *ratio)).ceil() as u32;
                 let output = output.clamp(1, tokens - 1);
                 (tokens - output, output)
+            }
+            Self::Published(trace, both) => {
+                let [inputs, outputs] = &mut **both;
+                trace.draw(inputs, outputs)
             }
         }
     }
