@@ -78,7 +78,8 @@ impl Criterion for SloMet {
     }
 
     /// A trial that was ended before all its requests were sent meets nothing; that it does not meet the objective is only
-    /// said where the requests that are missing, each without any delay, could not mend it.
+    /// said where the requests that are missing, each without any delay, could not mend it, or where the whole interval of
+    /// what was seen is beyond the bound.
     fn judge(&self, measurement: &Measurement, _earlier: &Earlier<'_>) -> Verdict {
         let timings = Timings::of(measurement);
         let mut judged = self.see(&timings);
@@ -90,7 +91,8 @@ impl Criterion for SloMet {
             reasons.push(format!(
                 "the trial was ended when {missing} of its {total} requests had not been sent"
             ));
-            if mended.met != Some(false) {
+            let beyond_doubt = judged.met == Some(false) && judged.log_margin.high < 0.0;
+            if mended.met != Some(false) && !beyond_doubt {
                 judged.met = None;
             }
         }

@@ -15,6 +15,8 @@ use crate::units::Rate;
 
 /// Factor between rates until one passes and one fails.
 const STEP: f64 = 2.0;
+/// Trials at a rate that do not tell, after which it is not tried again.
+const PATIENCE: usize = 2;
 /// Trials within the interval without which it is not believed.
 const NEAR: usize = 2;
 
@@ -137,6 +139,9 @@ impl Margins {
         let mut limited = self.trials >= self.config.limit;
         let Some(belief) = self.belief() else {
             return match self.ramp() {
+                Ok(rate) if self.tells_nothing_at(rate) => {
+                    self.done("trials at the next rate do not tell; give them more time, or fewer requests")
+                }
                 Ok(_) if limited => self.done("the limit of trials was reached"),
                 Ok(rate) => self.probe(rate, 1),
                 Err(reason) => self.done(reason),
@@ -152,6 +157,12 @@ impl Margins {
             return self.done("the limit of trials was reached");
         }
         self.probe(Rate::per_minute(belief.median.exp()).rounded(), 2)
+    }
+
+    /// Whether a rate was tried, and nothing came of it.
+    fn tells_nothing_at(&self, rate: Rate) -> bool {
+        let unsure = |e: &&Evidence| e.asked == rate && e.ruling == Ruling::Unsure;
+        self.seen.iter().filter(unsure).count() >= PATIENCE
     }
 
     /// The next rate while only one side is known.
@@ -181,12 +192,7 @@ impl Margins {
                     Ok(if next < lowest { lowest } else { next })
                 }
             }
-            // Nothing, or nothing that can be told: a rate that is told nothing of twice is not asked a third time.
-            (None, None) => match self.seen.len() {
-                0 => Ok(bounded(start)),
-                1 => Ok(bounded(start)),
-                _ => Err("trials do not tell"),
-            },
+            (None, None) => Ok(bounded(start)),
         }
     }
 
@@ -427,5 +433,14 @@ mod tests {
         let mut search = Margins::new(config(1.0));
         let (answer, trials) = drive(&mut search, |_| verdict(Ruling::Unsure));
         assert_eq!((answer.status, trials), (Status::Undecided, 2));
+        let mut search = Margins::new(config(1.0));
+        let (answer, trials) = drive(&mut search, |rate| {
+            if rate < 0.9 {
+                verdict(Ruling::Unsure)
+            } else {
+                judged(rate, 0.1, 2.0, 0.0, 0.02)
+            }
+        });
+        assert_eq!((answer.status, trials), (Status::UpperBoundOnly, 3));
     }
 }
