@@ -194,6 +194,7 @@ fn without_answer(error: TrialError, search: &dyn Search) -> Result<Capacity, Tr
         },
         evidence: Vec::new(),
         bracket: search.bracket(),
+        decided: Vec::new(),
     })
 }
 
@@ -258,6 +259,7 @@ pub(super) fn find(
         &Experiment {
             pair: server.name(),
             spec: &|probe| spec(server, choice, seed, probe),
+            decided: &|_| None,
             cooldown_s: 0.0,
             interrupted: &|| watcher.is_interrupted(),
         },

@@ -67,6 +67,7 @@ impl Pair<'_> {
                 answer,
                 evidence: more,
                 bracket,
+                ..
             } = found;
             evidence.extend(more);
             if !confirm && self.begun.expected().is_contradicted_by(&answer) {
@@ -86,6 +87,7 @@ impl Pair<'_> {
                 answer,
                 evidence,
                 bracket,
+                decided: Vec::new(),
             });
         }
     }
@@ -205,6 +207,7 @@ impl Pair<'_> {
             &capacity::Experiment {
                 pair: &self.experiment.name,
                 spec: &spec,
+                decided: &|_| None,
                 cooldown_s: self.campaign.settings.cooldown.as_secs_f64(),
                 interrupted: self.campaign.interrupted,
             },

@@ -4,12 +4,16 @@ use std::path::Path;
 
 use crate::executor::local::Local;
 use crate::executor::{Executor, Exit};
+use crate::loadgen::aiperf::Aiperf;
 use crate::loadgen::command::{CommandConfig, CommandLoad};
 use crate::loadgen::fmperf::{Fmperf, FmperfConfig, FmperfEvents, FmperfPrompts, FmperfRequest};
+use crate::loadgen::guidellm::Guidellm;
+use crate::loadgen::inference_perf::InferencePerf;
 use crate::loadgen::native::Native;
+use crate::loadgen::tool::{Tool, ToolConfig};
 use crate::loadgen::{Command, LoadGenError, LoadGenerator};
 use crate::runner::TrialError;
-use crate::settings::{self, LoadGenChoice, Settings};
+use crate::settings::{self, LoadGenChoice, Settings, ToolName, ToolSettings};
 use crate::store::fmperf_events::read_results_json;
 use crate::trial::LoadGenSpec;
 
@@ -17,7 +21,7 @@ use crate::trial::LoadGenSpec;
 /// program's version, so that an upgrade in the middle of a campaign keeps what is measured.
 const NATIVE_VERSION: &str = "1";
 
-/// The load generator and its identity. For fmperf this starts Python once, to see whether and which it is.
+/// The load generator and its identity. For those in Python this starts it once, to see whether and which it is.
 ///
 /// # Errors
 /// When it cannot be used; the message says what to do.
@@ -55,6 +59,10 @@ pub fn load_generator(settings: &Settings) -> Result<(Box<dyn LoadGenerator>, Lo
             let digest = command.digest();
             (Box::new(command), digest)
         }
+        LoadGenChoice::Tool(choice) => {
+            options.push(("tokenizer".to_owned(), tokenizer_digest(&choice.tokenizer)?));
+            tool(choice, settings.api_key.is_some())?
+        }
         LoadGenChoice::Fmperf(choice) => {
             let fmperf = Fmperf::new(
                 FmperfConfig {
@@ -83,6 +91,40 @@ pub fn load_generator(settings: &Settings) -> Result<(Box<dyn LoadGenerator>, Lo
             options,
         },
     ))
+}
+
+/// A load generator from Python's package index, and its version.
+fn tool(choice: &ToolSettings, api_key: bool) -> Result<(Box<dyn LoadGenerator>, String), TrialError> {
+    let config = ToolConfig {
+        argv: choice.argv.clone(),
+        tokenizer: choice.tokenizer.clone(),
+        api_key,
+    };
+    Ok(match choice.tool {
+        ToolName::Guidellm => checked(Guidellm::new(config))?,
+        ToolName::Aiperf => checked(Aiperf::new(config))?,
+        ToolName::InferencePerf => checked(InferencePerf::new(config))?,
+    })
+}
+
+/// Runs the check of such a load generator.
+fn checked(tool: impl Tool + 'static) -> Result<(Box<dyn LoadGenerator>, String), TrialError> {
+    let dir = tempfile::tempdir().map_err(LoadGenError::from)?;
+    // A program that is not there cannot be started; the explanation says what to do about it.
+    let succeeded = matches!(complete(&tool.check(dir.path())?), Ok(Exit::Code(0)));
+    let version = tool.explain_check(succeeded, dir.path())?;
+    Ok((Box::new(tool), version))
+}
+
+/// The content of a tokenizer decides the prompts; its place does not.
+fn tokenizer_digest(path: &Path) -> Result<String, TrialError> {
+    let file = if path.is_dir() {
+        path.join("tokenizer.json")
+    } else {
+        path.to_owned()
+    };
+    let text = fs_err::read(&file).map_err(LoadGenError::from)?;
+    Ok(blake3::hash(&text).to_hex()[..16].to_owned())
 }
 
 /// Runs fmperf's check.

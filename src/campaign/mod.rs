@@ -217,6 +217,7 @@ impl Campaign<'_> {
             metrics: self.target.metrics(),
             secrets: &secrets,
             retries: self.settings.retries,
+            token_times: false,
         });
         let read = |folder: &Path, spec: &TrialSpec| Ok(self.loadgen.read(&self.trials.job(spec), folder)?);
         if self.settings.search == SearchKind::Adaptive {
@@ -240,6 +241,7 @@ impl Campaign<'_> {
                 &capacity::Experiment {
                     pair: &experiment.name,
                     spec: &|probe| self.trials.spec(experiment, probe),
+                    decided: &|_| None,
                     cooldown_s: self.settings.cooldown.as_secs_f64(),
                     interrupted: self.interrupted,
                 },

@@ -18,6 +18,8 @@ pub struct Experiment<'a> {
     pub pair: &'a str,
     /// The specification of the trial that a probe asks for.
     pub spec: &'a dyn Fn(&Probe) -> TrialSpec,
+    /// The verdict on a probe that needs no trial, because other trials decide it.
+    pub decided: &'a dyn Fn(&Probe) -> Option<Verdict>,
     /// Pause between two trials that were really run, in seconds.
     pub cooldown_s: f64,
     /// Whether everything is to stop now.
@@ -52,6 +54,8 @@ pub struct Capacity {
     pub evidence: Vec<Evidence>,
     /// The last bracket.
     pub bracket: Bracket,
+    /// Rates that were decided without a trial.
+    pub decided: Vec<Rate>,
 }
 
 impl Capacity {
@@ -75,6 +79,7 @@ pub fn find(
     let mut evidence: Vec<Evidence> = Vec::new();
     let mut history: Vec<Throughput> = Vec::new();
     let mut pooled: Vec<Measurement> = Vec::new();
+    let mut decided = Vec::new();
     loop {
         let probe = match search.next() {
             Step::Probe(probe) => probe,
@@ -83,11 +88,22 @@ pub fn find(
                     answer,
                     evidence,
                     bracket: search.bracket(),
+                    decided,
                 });
             }
         };
         if (experiment.interrupted)() {
             return Err(TrialError::Interrupted);
+        }
+        if let Some(verdict) = (experiment.decided)(&probe) {
+            search.observe(&Observed {
+                probe: &probe,
+                verdict: &verdict,
+                offered: probe.rate,
+                load_s: 0.0,
+            });
+            decided.push(probe.rate);
+            continue;
         }
         let spec = (experiment.spec)(&probe);
         let number = evidence.len() as u32 + 1;

@@ -3,8 +3,10 @@
 #![allow(clippy::doc_markdown, reason = "the help shows doc comments as they stand")]
 
 mod accuracy;
+mod cache;
 mod cancel;
 mod capacity;
+mod check;
 mod conduct;
 mod config;
 mod drive;
@@ -82,6 +84,8 @@ enum Verb {
     Serve(serve::Args),
     Explore(explore::Args),
     Capacity(capacity::Args),
+    Check(check::Args),
+    Cache(cache::Args),
     Process(process::Args),
     Evaluate(evaluate::Args),
     Report(report::Args),
@@ -122,6 +126,8 @@ pub fn main() -> ExitCode {
         Verb::Serve(args) => serve::run(args),
         Verb::Explore(args) => explore::run(args),
         Verb::Capacity(args) => capacity::run(args),
+        Verb::Check(args) => check::run(args),
+        Verb::Cache(args) => cache::run(args),
         Verb::Process(args) => process::run(args),
         Verb::Evaluate(args) => evaluate::run(args),
         Verb::Report(args) => report::run(args),

@@ -48,7 +48,7 @@ pub(crate) struct SettingsArgs {
     /// Arrivals: poisson, stratified, constant, gamma:CV, fmperf or clipped-poisson [ARRIVAL]
     #[arg(long, value_name = "PROCESS")]
     arrival: Option<String>,
-    /// Who sends the requests: native, fmperf or command [LOADGEN]
+    /// Who sends: native, fmperf, guidellm, aiperf, inference-perf or command [LOADGEN]
     #[arg(long, value_name = "NAME")]
     loadgen: Option<String>,
     /// Root of the results [RESULTS_DIR]

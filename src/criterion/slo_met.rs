@@ -2,11 +2,12 @@
 
 use serde_json::json;
 
-use super::{Criterion, Earlier, Ruling, Verdict};
+use super::drift::Drift;
+use super::{Criterion, Earlier, Flow, Goal, Progress, Ruling, Verdict};
 use crate::slo::objective::{Judged, Objective, Policy, Quantity, Seen};
 use crate::slo::prefill::PrefillCurve;
 use crate::slo::timings::{Fate, Timings};
-use crate::trial::Measurement;
+use crate::trial::{Estimate, Measurement};
 
 /// An objective as a criterion. The margin is the logarithm of bound over observed value; it is met above zero.
 #[derive(Clone, Debug)]
@@ -17,6 +18,11 @@ pub struct SloMet {
     pub failures: bool,
     /// What prompts take on an idle server, where deadlines are predicted.
     pub curve: Option<PrefillCurve>,
+    /// Seconds after which a trial sends no more.
+    pub limit_s: Option<f64>,
+    /// Whether a trial whose backlog grows beyond doubt fails, whatever the latencies of its requests: a service that falls
+    /// behind keeps, for example, the times between tokens at any load.
+    pub sustained: bool,
 }
 
 impl SloMet {
@@ -24,6 +30,37 @@ impl SloMet {
     pub const NAME: &'static str = "slo";
     /// A name by which verdicts carry the wait for the first iteration, seconds at the quantile that is judged.
     pub const DELAY: &'static str = "scheduling_delay_s";
+
+    /// The share of the load that was not served, where that is beyond doubt, and what it says about the capacity.
+    fn overloaded(&self, measurement: &Measurement) -> Option<(Seen, Estimate)> {
+        if !self.sustained {
+            return None;
+        }
+        // Failures are the objective's own business.
+        let verdict = Drift::new(0.0).judge(measurement, &Earlier::default());
+        let unserved = verdict
+            .margin
+            .filter(|_| verdict.ruling == Ruling::Unsustainable)?;
+        let bound = verdict.bound?;
+        let seen = Seen {
+            metric: "unserved_load".to_owned(),
+            statistic: "share".to_owned(),
+            bound,
+            observed: Some(unserved.value),
+            interval: [Some(unserved.low), Some(unserved.high)],
+            at_least: false,
+            margin: Some(bound - unserved.value),
+            met: Some(false),
+        };
+        // What is served is the capacity: the logarithm of capacity over rate.
+        let log = |share: f64| (1.0 - share).max(0.3).ln();
+        let margin = Estimate {
+            value: log(unserved.value),
+            low: log(unserved.high),
+            high: log(unserved.low),
+        };
+        Some((seen, margin))
+    }
 
     /// What was seen of a trial.
     pub fn see(&self, timings: &Timings) -> Judged {
@@ -56,6 +93,13 @@ impl Criterion for SloMet {
             if mended.met != Some(false) {
                 judged.met = None;
             }
+        }
+        if let Some((seen, margin)) = self.overloaded(measurement) {
+            judged.met = Some(false);
+            if margin.value < judged.log_margin.value {
+                (judged.binding, judged.log_margin) = (judged.seen.len(), margin);
+            }
+            judged.seen.push(seen);
         }
         let ruling = match judged.met {
             Some(true) => Ruling::Sustainable,
@@ -92,8 +136,12 @@ impl Criterion for SloMet {
         }
     }
 
-    fn needs_full_length(&self) -> bool {
-        true
+    fn watch(&self, so_far: &Progress, _goal: Goal) -> Flow {
+        if self.limit_s.is_some_and(|limit| so_far.elapsed_s >= limit) {
+            Flow::Stop
+        } else {
+            Flow::Continue
+        }
     }
 }
 
@@ -184,6 +232,8 @@ mod tests {
             objective: entry.objective().unwrap(),
             failures,
             curve: None,
+            limit_s: None,
+            sustained: false,
         }
     }
 

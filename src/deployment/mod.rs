@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::sim::batching::{Batching, QueueOrder};
 use crate::sim::catalog::{Gpu, ModelShape};
 use crate::sim::cluster::{ClusterConfig, EngineConfig, Rules, Totals};
+use crate::sim::cost::BatchShape;
 use crate::sim::cost::case::VidurVersion;
 use crate::sim::cost::memory::{MemoryFit, MemoryRule};
 use crate::sim::cost::mfu;
@@ -169,6 +170,27 @@ pub struct BuiltCluster {
 }
 
 impl BuiltCluster {
+    /// What its cost model says of a fixed choice of batches: another text where a table or a catalog was changed.
+    pub fn fingerprint(&self) -> String {
+        let (cost, cap) = (self.config.cost.as_ref(), self.config.engine.batch_size_cap);
+        let mut hasher = blake3::Hasher::new();
+        for exponent in 0..64u32 {
+            let size = 2f64.powf(f64::from(exponent) / 4.0).round() as u32;
+            let mut prefill = BatchShape::default();
+            prefill.add_prefill(size * 3 / 2, size, true);
+            let mut decode = BatchShape::default();
+            for _ in 0..size.min(cap) {
+                decode.add_decode(size);
+            }
+            for shape in [prefill, decode] {
+                for last in [false, true] {
+                    hasher.update(&cost.stage(&shape, last).total.as_ps().to_le_bytes());
+                }
+            }
+        }
+        hasher.finalize().to_hex()[..16].to_owned()
+    }
+
     /// Model FLOPs utilisation of a run.
     pub fn mfu(&self, totals: &Totals) -> f64 {
         let seconds = totals.end.as_seconds();

@@ -11,7 +11,6 @@ use super::keep;
 use super::probe::{Evaluator, Facts, Limit, Point, Probed};
 use super::traces::{Loaded, Traces};
 use crate::deployment::{BuiltCluster, Library};
-use crate::sim::cost::{BatchShape, CostModel};
 use crate::sim::{Observer, Record, Request, Source, Time, cluster};
 use crate::slo::{SloConfig, Tally};
 use crate::stats::quantile::quantile;
@@ -66,7 +65,7 @@ impl Evaluator for Simulated<'_> {
                 "{} {:?} {}",
                 loaded.digest,
                 built.config.engine,
-                fingerprint(built.config.cost.as_ref(), built.config.engine.batch_size_cap)
+                built.fingerprint()
             ),
             notes,
         })
@@ -143,26 +142,6 @@ impl Evaluator for Simulated<'_> {
             .map_err(|e| e.to_string())?;
         keep::write(cell, point, &built, source, &loaded.prefixes, folder).map_err(|e| e.to_string())
     }
-}
-
-/// What a cost model says of a fixed choice of batches: another where a table or a catalog was changed.
-fn fingerprint(cost: &dyn CostModel, cap: u32) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for exponent in 0..64u32 {
-        let size = 2f64.powf(f64::from(exponent) / 4.0).round() as u32;
-        let mut prefill = BatchShape::default();
-        prefill.add_prefill(size * 3 / 2, size, true);
-        let mut decode = BatchShape::default();
-        for _ in 0..size.min(cap) {
-            decode.add_decode(size);
-        }
-        for shape in [prefill, decode] {
-            for last in [false, true] {
-                hasher.update(&cost.stage(&shape, last).total.as_ps().to_le_bytes());
-            }
-        }
-    }
-    hasher.finalize().to_hex()[..16].to_owned()
 }
 
 /// Judges requests as they end.

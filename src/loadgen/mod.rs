@@ -1,10 +1,14 @@
-//! Load generators: programs that send requests. Ours, fmperf, or any command; each turns a trial into commands, and
+//! Load generators: programs that send requests. Ours, fmperf, GuideLLM, `AIPerf`, `inference-perf`, or any command; each turns a trial into commands, and
 //! the folder that these leave behind into a [`Measurement`].
 
+pub mod aiperf;
 pub mod command;
 mod delivered;
 pub mod fmperf;
+pub mod guidellm;
+pub mod inference_perf;
 pub mod native;
+pub mod tool;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -35,6 +35,9 @@ pub struct File {
     /// Whether failed, refused and unfinished requests violate the objectives.
     #[serde(default)]
     pub failures: Failures,
+    /// Whether a trial fails whose backlog grows beyond doubt, whatever its latencies. Default: with the adaptive rule.
+    #[serde(default)]
+    pub sustained: Option<bool>,
     /// Time limits.
     #[serde(default)]
     pub limits: Limits,
@@ -265,8 +268,22 @@ impl File {
             let line = error.location().map(|at| at.line()).filter(|line| *line > 0);
             at(line, crate::yaml::problem(error.without_snippet()))
         })?;
-        file.check().map_err(|(line, problem)| at(line, problem))?;
-        Ok(file)
+        file.checked(path)
+    }
+
+    /// The file, found right.
+    ///
+    /// # Errors
+    /// With the line and what to write there.
+    pub fn checked(self, path: &Path) -> Result<Self, FileError> {
+        match self.check() {
+            Ok(()) => Ok(self),
+            Err((line, problem)) => Err(FileError {
+                path: path.to_owned(),
+                line,
+                problem,
+            }),
+        }
     }
 
     /// What the types do not show, with the line.

@@ -56,6 +56,8 @@ pub struct Setup<'a> {
     pub secrets: &'a [(String, String)],
     /// Repetitions of a trial after trouble.
     pub retries: u32,
+    /// Whether the times of single tokens are wanted.
+    pub token_times: bool,
 }
 
 /// What a command that can outlive its driver was started for: `attempt.json` in the staging folder.
@@ -201,7 +203,10 @@ impl<'a> Live<'a> {
         job: &TrialJob,
         folder: PathBuf,
     ) -> Result<Trial, TrialError> {
-        let measurement = self.setup.loadgen.read(job, &folder)?;
+        let mut measurement = self.setup.loadgen.read(job, &folder)?;
+        if self.setup.token_times {
+            measurement.tokens = self.setup.loadgen.token_times(job, &folder)?;
+        }
         self.setup.service.vouch().map_err(TrialError::Endpoint)?;
         self.check_endpoint(&measurement)?;
         if let Some(why) = &measurement.client.void {

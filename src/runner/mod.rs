@@ -167,3 +167,13 @@ pub trait TrialRunner {
     /// When it cannot be stored.
     fn settle(&mut self, trial: &Trial, judged: &Judged<'_>) -> Result<PathBuf, TrialError>;
 }
+
+impl<R: TrialRunner + ?Sized> TrialRunner for &mut R {
+    fn run(&mut self, spec: &TrialSpec, probe: &Probe, watch: &mut dyn Watch) -> Result<Trial, TrialError> {
+        (**self).run(spec, probe, watch)
+    }
+
+    fn settle(&mut self, trial: &Trial, judged: &Judged<'_>) -> Result<PathBuf, TrialError> {
+        (**self).settle(trial, judged)
+    }
+}

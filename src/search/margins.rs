@@ -23,7 +23,7 @@ const NEAR: usize = 2;
 pub struct MarginsConfig {
     /// First rate.
     pub start: Rate,
-    /// Most trials, those learned of not counted.
+    /// Most trials; of those learned of only the ones near the answer count.
     pub limit: u32,
     /// Half width of the 95 % interval, as a share of the capacity, that is narrow enough.
     pub tolerance: f64,
@@ -81,6 +81,13 @@ impl Margins {
         self.next = self.decide();
     }
 
+    /// Ends it with what is known.
+    pub fn end(&mut self) {
+        if !matches!(self.next, Step::Done(_)) {
+            self.next = self.done("it was ended");
+        }
+    }
+
     fn take(&mut self, seen: &Observed<'_>) {
         let sign = match seen.verdict.ruling {
             Ruling::Sustainable => 1.0,
@@ -127,7 +134,7 @@ impl Margins {
     }
 
     fn decide(&self) -> Step {
-        let limited = self.trials >= self.config.limit;
+        let mut limited = self.trials >= self.config.limit;
         let Some(belief) = self.belief() else {
             return match self.ramp() {
                 Ok(_) if limited => self.done("the limit of trials was reached"),
@@ -139,6 +146,8 @@ impl Margins {
         if belief.half_width() <= self.config.tolerance && near >= NEAR {
             return self.done("the interval is narrow enough");
         }
+        // As many near the answer as a search may take are as good as a search: one that is run again ends where it ended.
+        limited |= near as u32 >= self.config.limit;
         if limited {
             return self.done("the limit of trials was reached");
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::build::Reader;
 use super::problem::Origin;
 use super::values::{self, one_of};
-use super::{CommandSettings, FmperfPrompts, FmperfSettings, LoadGenChoice};
+use super::{CommandSettings, FmperfPrompts, FmperfSettings, LoadGenChoice, ToolName, ToolSettings};
 
 /// Keys that fmperf reads itself; they are checked here and passed on as they were written.
 const PASSED_ON: [&str; 11] = [
@@ -26,25 +26,64 @@ const PASSED_ON: [&str; 11] = [
 enum Which {
     Native,
     Fmperf,
+    Tool(ToolName),
     Command,
+}
+
+/// The words of `LOADGEN`.
+const WORDS: [(&str, Which); 6] = [
+    ("native", Which::Native),
+    ("fmperf", Which::Fmperf),
+    ("guidellm", Which::Tool(ToolName::Guidellm)),
+    ("aiperf", Which::Tool(ToolName::Aiperf)),
+    ("inference-perf", Which::Tool(ToolName::InferencePerf)),
+    ("command", Which::Command),
+];
+
+/// The load generator that draws its own arrivals, where `LOADGEN` names one: it has no stratified ones.
+pub(super) fn draws_its_own(r: &Reader<'_>) -> Option<ToolName> {
+    match one_of(&WORDS, r.text("LOADGEN")) {
+        Ok(Which::Tool(tool)) => Some(tool),
+        _ => None,
+    }
 }
 
 /// The load generator with its settings. `TARGET=tgis` is refused whichever is chosen.
 pub(super) fn load_generator(r: &mut Reader<'_>) -> LoadGenChoice {
-    let which = r.parse("LOADGEN", |text| {
-        let words = [
-            ("native", Which::Native),
-            ("fmperf", Which::Fmperf),
-            ("command", Which::Command),
-        ];
-        one_of(&words, text)
-    });
+    let which = r.parse("LOADGEN", |text| one_of(&WORDS, text));
     check_passed_on(r, matches!(which, Which::Fmperf));
     let fresh_connections = r.switch("FRESH_CONNECTIONS");
     match which {
         Which::Native => LoadGenChoice::Native { fresh_connections },
         Which::Fmperf => LoadGenChoice::Fmperf(fmperf(r)),
+        Which::Tool(name) => LoadGenChoice::Tool(tool(r, name)),
         Which::Command => LoadGenChoice::Command(command(r)),
+    }
+}
+
+fn tool(r: &mut Reader<'_>, tool: ToolName) -> ToolSettings {
+    let argv = r.parse(tool.command_key(), values::words);
+    let own = r.optional_text("LOADGEN_TOKENIZER");
+    let key = if own.is_some() {
+        "LOADGEN_TOKENIZER"
+    } else {
+        "TOKENIZER"
+    };
+    let tokenizer = PathBuf::from(own.as_deref().unwrap_or_else(|| r.text("TOKENIZER")));
+    if tokenizer.as_os_str().is_empty() {
+        let problem = "it makes its prompts with the model's tokenizer; set LOADGEN_TOKENIZER (or TOKENIZER) to its \
+                       tokenizer.json";
+        r.refuse("LOADGEN", problem);
+    } else if !tokenizer.exists() && key == "LOADGEN_TOKENIZER" {
+        r.refuse(
+            key,
+            "there is no such file or folder; name a tokenizer.json, or the folder that holds it",
+        );
+    }
+    ToolSettings {
+        tool,
+        argv,
+        tokenizer,
     }
 }
 

@@ -66,6 +66,9 @@ fn absolute(settings: &Settings, base: &Path) -> Settings {
             seen_from_base(path);
         }
     }
+    if let LoadGenChoice::Tool(tool) = &mut wanted.loadgen {
+        seen_from_base(&mut tool.tokenizer);
+    }
     wanted.cluster.profile.as_mut().map(seen_from_base);
     wanted
 }
@@ -83,7 +86,11 @@ fn starts(settings: &Settings) -> String {
 fn text(loaded: &Loaded, wanted: &Settings, starts: &str) -> Result<String, FreezeError> {
     let fmperf = match &wanted.loadgen {
         LoadGenChoice::Fmperf(fmperf) => Some(fmperf),
-        LoadGenChoice::Native { .. } | LoadGenChoice::Command(_) => None,
+        LoadGenChoice::Native { .. } | LoadGenChoice::Tool(_) | LoadGenChoice::Command(_) => None,
+    };
+    let tool = match &wanted.loadgen {
+        LoadGenChoice::Tool(tool) => Some(tool),
+        _ => None,
     };
     let pairs: Option<Vec<String>> = wanted
         .experiments
@@ -131,6 +138,9 @@ fn text(loaded: &Loaded, wanted: &Settings, starts: &str) -> Result<String, Free
                 Some(_) => loaded.raw(key.name).to_owned(),
                 None => String::new(),
             },
+            // Where only TOKENIZER was set it serves for both.
+            "LOADGEN_TOKENIZER" if loaded.raw(key.name).is_empty() => String::new(),
+            "LOADGEN_TOKENIZER" => tool.map_or(Ok(String::new()), |tool| path(&tool.tokenizer))?,
             // Names such as CODE may have come from the environment, where they mean nothing to us.
             _ if key.group == Group::Fmperf && fmperf.is_none() => String::new(),
             name => loaded.raw(name).to_owned(),
@@ -303,6 +313,26 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("SAMPLE_SIZE=3\n"), "{text}");
+    }
+
+    #[test]
+    fn the_tokenizer_of_a_load_generator_is_frozen_with_its_place() {
+        let here = std::env::current_dir().unwrap();
+        let file = "tests/golden/external/tokenizers/byte-level.json";
+        for (text, expected) in [
+            (
+                format!("URL=h\nLOADGEN=aiperf\nTOKENIZER={file}"),
+                format!("\nTOKENIZER={}\n", here.join(file).display()),
+            ),
+            (
+                "URL=h\nLOADGEN=guidellm\nLOADGEN_TOKENIZER=tests/golden\nGUIDELLM_COMMAND=a b".to_owned(),
+                format!("\nLOADGEN_TOKENIZER={}\n", here.join("tests/golden").display()),
+            ),
+        ] {
+            let frozen =
+                frozen(&load(&text, &[], &[]), &here, None).unwrap_or_else(|e| panic!("{text}: {e}"));
+            assert!(frozen.contains(&expected), "{frozen}");
+        }
     }
 
     #[test]

@@ -212,8 +212,52 @@ pub enum LoadGenChoice {
     },
     /// fmperf.
     Fmperf(FmperfSettings),
+    /// A load generator from Python's package index.
+    Tool(ToolSettings),
     /// Any command.
     Command(CommandSettings),
+}
+
+/// A load generator from Python's package index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToolName {
+    /// GuideLLM.
+    Guidellm,
+    /// `AIPerf`.
+    Aiperf,
+    /// `inference-perf`.
+    InferencePerf,
+}
+
+impl ToolName {
+    /// The name that `LOADGEN` takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Guidellm => "guidellm",
+            Self::Aiperf => "aiperf",
+            Self::InferencePerf => "inference-perf",
+        }
+    }
+
+    /// The key of its command.
+    pub fn command_key(self) -> &'static str {
+        match self {
+            Self::Guidellm => "GUIDELLM_COMMAND",
+            Self::Aiperf => "AIPERF_COMMAND",
+            Self::InferencePerf => "INFERENCE_PERF_COMMAND",
+        }
+    }
+}
+
+/// How such a load generator is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolSettings {
+    /// Which.
+    pub tool: ToolName,
+    /// The program and arguments before ours.
+    pub argv: Vec<String>,
+    /// A `tokenizer.json`, or a folder with one.
+    pub tokenizer: PathBuf,
 }
 
 /// How fmperf is called.

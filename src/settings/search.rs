@@ -47,6 +47,11 @@ pub(super) fn arrival(r: &mut Reader<'_>, search: SearchKind) -> Arrival {
     if let Some(set) = r.optional("ARRIVAL", parse) {
         return set;
     }
+    if let Some(tool) = super::external::draws_its_own(r) {
+        let why = format!("because LOADGEN={} draws its own arrivals", tool.name());
+        r.settle("ARRIVAL", &Arrival::Poisson.to_string(), &why);
+        return Arrival::Poisson;
+    }
     let (arrival, why) = match (search, r.profile) {
         (SearchKind::Adaptive, _) => (Arrival::Stratified, "because SEARCH=adaptive"),
         (SearchKind::Stages | SearchKind::StagesLegacy, Profile::Demo) => (Arrival::Constant, ""),

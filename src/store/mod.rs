@@ -2,6 +2,7 @@
 //! recomputed. Names and columns are known here and nowhere else.
 
 mod archive;
+mod audit;
 pub mod capacity;
 pub mod fmperf_events;
 pub mod folder;
@@ -19,6 +20,7 @@ mod staging;
 pub mod tables;
 
 pub use archive::{Store, StoreError, read_json, write_json};
+pub use audit::{State, Stored};
 pub use capacity::{CapacityFile, Conditions, SearchFile};
 pub use lease::{Holder, Incarnation, Lease, LeaseError, holder};
 pub use manifest::{Manifest, ServerFacts, TokenCounts};

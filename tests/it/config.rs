@@ -6,7 +6,11 @@ mod mix;
 
 use std::path::{Path, PathBuf};
 
-use mst::settings::{self, Evaluation, KEYS, Loaded, Origin, Profile, Sources, StopRule, load};
+use mst::settings::{
+    self, Evaluation, KEYS, LoadGenChoice, Loaded, Origin, Profile, SearchKind, Sources, StopRule, ToolName,
+    load,
+};
+use mst::workload::Arrival;
 
 use crate::support::{compare, golden, mst};
 
@@ -304,6 +308,36 @@ fn the_example_names_every_key_and_parses_to_the_defaults_of_each_profile() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn load_generators_of_the_package_index_are_set() {
+    let tokenizer = "tests/golden/external/tokenizers/byte-level.json";
+    let choice = |text: &str| loaded(&format!("URL=h:1\n{text}"), &[], &[]).settings;
+    let one = choice(&format!("LOADGEN=guidellm\nTOKENIZER={tokenizer}"));
+    let LoadGenChoice::Tool(tool) = one.loadgen else {
+        panic!("{:?}", one.loadgen);
+    };
+    assert_eq!(
+        (tool.tool, tool.argv),
+        (ToolName::Guidellm, vec!["guidellm".to_owned()])
+    );
+    assert_eq!(tool.tokenizer, PathBuf::from(tokenizer));
+    // It draws its own arrivals: stratified ones, the default of this search, are not to be had.
+    assert_eq!(
+        (one.search, one.arrival),
+        (SearchKind::Adaptive, Arrival::Poisson)
+    );
+    let other = choice(&format!(
+        "LOADGEN=inference-perf\nLOADGEN_TOKENIZER=tests/golden/external\nTOKENIZER={tokenizer}\nARRIVAL=stratified\n\
+         INFERENCE_PERF_COMMAND=python -m inference_perf.main"
+    ));
+    let LoadGenChoice::Tool(tool) = other.loadgen else {
+        panic!("{:?}", other.loadgen);
+    };
+    assert_eq!(tool.argv, ["python", "-m", "inference_perf.main"]);
+    assert_eq!(tool.tokenizer, PathBuf::from("tests/golden/external"));
+    assert_eq!(other.arrival, Arrival::Stratified);
 }
 
 #[test]

@@ -1,7 +1,10 @@
-//! Load generators other than ours: fmperf (a stand-in with recorded outputs) and any command (a script).
+//! Load generators other than ours: fmperf (a stand-in with recorded outputs), those from the package index (recorded outputs)
+//! and any command (a script).
 
+mod agreement;
 mod by_command;
 mod by_fmperf;
+mod by_tool;
 
 use std::path::Path;
 use std::process::{Command as Process, Stdio};

@@ -16,6 +16,7 @@ mod cost;
 mod criteria;
 mod explore;
 mod external;
+mod matrix;
 mod native;
 mod report;
 mod run;

@@ -1,114 +1,142 @@
-//! `mst capacity`.
+//! `mst capacity`: the most load that meets latency objectives.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+pub(crate) mod objective_args;
+mod replay;
+pub(crate) mod source;
+mod told;
 
-use anyhow::{Context, anyhow};
-use clap::ValueEnum;
-use serde::Serialize;
+use std::path::PathBuf;
 
+use super::Format;
 use super::exit::{Exit, Failure, Outcome};
-use crate::replay::{Case, Replayed, replay};
+use super::interrupt::Interrupt;
+use crate::matrix::{self, Conduct, ConductError, Trouble};
+use crate::report::{Bars, Lines, Observer};
+use crate::store::Store;
+use source::SourceArgs;
 
-/// Decide recorded capacity searches and objectives again, and compare.
+/// Find the most load that meets latency objectives.
 ///
-/// --replay reads recorded decisions of etalon, sarathi-serve and veeksha: deadlines and objectives of requests, whole
-/// searches, cache keys, allocations of GPUs. Each case is decided again by the same rule here and compared. What kind a file
-/// is of, its contents say. Counts and sequences must be the same, numbers agree to 1e-9, bisected deadlines to 1e-4, values
-/// read from a quantile sketch to 0.1 %. Exit code 0 when all cases are equal, 1 when one is not.
+/// A file names systems (endpoints, or deployments to simulate), workloads and objectives; every combination is searched.
+/// Without a file, flags describe one search. Trials are stored without the objective: another objective judges what is
+/// stored first, at whatever rate it was measured, and measures only what is missing. Failed, refused and unfinished requests
+/// violate an objective.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "\
-Examples:
-  mst capacity --replay timelines.json
-  mst capacity --replay search_etalon.json search_sarathi.json
-  mst capacity --replay jobs.json --format json           cases: id, equal, first_difference, file")]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Recorded decisions, JSON
-    #[arg(long, value_name = "FILE", num_args = 1..)]
+    #[command(flatten)]
+    source: SourceArgs,
+    /// Say what would be searched, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print a file to begin with, and stop
+    #[arg(long)]
+    example: bool,
+    /// Decide recorded searches and objectives of etalon, sarathi-serve and veeksha again, and compare
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "config")]
     replay: Vec<PathBuf>,
+    /// GPUs that searches are packed on, to tell how long they would take there
+    #[arg(long, value_name = "GPUS")]
+    slots: Option<u32>,
+    /// Simulations side by side [default: all cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
     /// How the answer is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
 
-/// How the answer is printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people.
-    #[default]
-    #[value(alias = "human")]
-    Text,
-    /// For programs.
-    Json,
-}
+const EXAMPLES: &str = "\
+Examples:
+  mst capacity --example > capacity.yml                    a file to begin with
+  mst capacity capacity.yml                                every combination in it
+  mst capacity capacity.yml --target endpoint              the same on the systems' endpoints
+  mst capacity --url http://gpu07:8000 --tokens 512:128 --slo-type tbt_ttft --tbt-slo 0.05 --ttft-slo 1
+                                                           one search by flags
+  mst capacity capacity.yml --tbt-slo-value 0.2            another objective: what is stored is judged first
+  mst capacity capacity.yml --format json                  for programs
+  mst capacity --replay timelines.json                     recorded decisions, decided again
 
-/// The answer for programs.
-#[derive(Serialize)]
-struct Answer<'a> {
-    cases: Vec<Line<'a>>,
-}
-
-#[derive(Serialize)]
-struct Line<'a> {
-    #[serde(flatten)]
-    case: &'a Case,
-    file: &'a Path,
-}
+Exit codes: 0 every search has an answer; 4 an objective is met at no rate; 5 an answer is undecided; 3 the file; 10 a load
+generator failed; 12 an endpoint does not answer; 130 interrupted, run again to go on.";
 
 /// Runs the verb.
 #[expect(clippy::needless_pass_by_value, reason = "every verb is given its arguments")]
 pub(crate) fn run(args: Args) -> Outcome {
-    if args.replay.is_empty() {
-        return Err(Failure::new(
-            Exit::Usage,
-            anyhow!(
-                "nothing to do: name recorded decisions with `--replay FILE`; to search an endpoint write `mst run`, for \
-                 simulated deployments and objectives `mst explore`"
-            ),
-        ));
+    use std::io::Write;
+    if args.example {
+        std::io::stdout().write_all(matrix::file::EXAMPLE.as_bytes())?;
+        return Ok(Exit::Done);
     }
-    let mut files = Vec::new();
-    for path in &args.replay {
-        files.push((path.as_path(), read(path).map_err(Failure::input)?));
+    if !args.replay.is_empty() {
+        return replay::run(&args.replay, args.format);
     }
-    match args.format {
-        Format::Json => {
-            let lines = files.iter().flat_map(|(file, replayed)| {
-                let cases = replayed.cases.iter();
-                cases.map(move |case| Line { case, file })
-            });
-            let cases = lines.collect();
-            super::print_json(&Answer { cases })?;
-        }
-        Format::Text => told(&files)?,
+    let source = args.source.read().map_err(Failure::input)?;
+    if args.dry_run {
+        return told::plan(&source, args.format);
     }
-    let equal = files
-        .iter()
-        .all(|(_, file)| file.cases.iter().all(|case| case.equal));
-    Ok(if equal { Exit::Done } else { Exit::Unexpected })
+    let output = args.source.output_dir.clone();
+    let store = Store::open(&output).map_err(Failure::input)?;
+    let interrupt = Interrupt::listen()?;
+    let mut observer = terminal();
+    let progress = told::Progress::new(&source.file);
+    let conduct = Conduct {
+        file: &source.file,
+        base: source.base.clone(),
+        side: args.source.side(),
+        store: &store,
+        threads: args.threads.unwrap_or_else(default_threads),
+        environment: std::env::vars().collect(),
+        profile: &source::prefill_curve,
+        interrupted: &|| interrupt.is_set(),
+        told: &|outcome| progress.told(outcome),
+    };
+    let outcomes = conduct.run(observer.as_mut()).map_err(failure)?;
+    matrix::write_all(&store, &outcomes)?;
+    told::print(&outcomes, &source, &output, args.slots, args.format)?;
+    if interrupt.is_set() {
+        let error = anyhow::anyhow!("stopped; everything measured is kept, run again to go on");
+        return Err(Failure::new(interrupt.exit(), error));
+    }
+    Ok(worst(&outcomes))
 }
 
-fn read(path: &Path) -> anyhow::Result<Replayed> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("{}: the file cannot be read", path.display()))?;
-    replay(&text).map_err(|error| anyhow!("{}: {error}", path.display()))
+/// What sees the events of live trials.
+pub(crate) fn terminal() -> Box<dyn Observer> {
+    use std::io::IsTerminal;
+    if std::io::stderr().is_terminal() {
+        Box::new(Bars::default())
+    } else {
+        Box::new(Lines::default())
+    }
 }
 
-/// For people: a line a file, and one for each case that is not equal.
-fn told(files: &[(&Path, Replayed)]) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    for (path, file) in files {
-        let equal = file.cases.iter().filter(|case| case.equal).count();
-        writeln!(
-            out,
-            "{}: {equal} of {} cases equal",
-            path.display(),
-            file.cases.len()
-        )?;
-        for case in file.cases.iter().filter(|case| !case.equal) {
-            let difference = case.first_difference.as_deref().unwrap_or_default();
-            writeln!(out, "  {}: {difference}", case.id)?;
-        }
+pub(crate) fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Why nothing was searched, as an exit code.
+pub(crate) fn failure(error: ConductError) -> Failure {
+    match error {
+        ConductError::Input(_) => Failure::input(error),
+        ConductError::Unreachable(_) => Failure::new(Exit::Unreachable, error),
+        ConductError::Store(_) => Failure::new(Exit::Unexpected, error),
     }
-    Ok(())
+}
+
+/// The exit code of the worst outcome.
+fn worst(outcomes: &[matrix::Outcome]) -> Exit {
+    use crate::search::Status;
+    let any = |is: &dyn Fn(&matrix::Outcome) -> bool| outcomes.iter().any(is);
+    if any(&|o| o.trouble == Some(Trouble::Runner)) {
+        Exit::LoadGenerator
+    } else if any(&|o| o.trouble == Some(Trouble::Unreachable)) {
+        Exit::Unreachable
+    } else if any(&|o| o.trouble == Some(Trouble::Infeasible) || o.status == Some(Status::UpperBoundOnly)) {
+        Exit::NoneFound
+    } else if any(&|o| o.trouble.is_some() || matches!(o.status, None | Some(Status::Undecided))) {
+        Exit::Undecided
+    } else {
+        Exit::Done
+    }
 }

@@ -30,7 +30,9 @@ pub(super) fn read(
     // In JSON a key may be absent from a row; one absent from all is a mistake in the mapping, unless nothing succeeded.
     let mut missing = columns.expected();
     let mut rows = 0;
-    for_each_row(path, |_, row| {
+    let key = columns.sent.as_ref().or(columns.intended.as_ref());
+    let key = key.map_or("", |column| column.name.as_str());
+    for_each_row(path, key, |_, row| {
         rows += 1;
         missing.retain(|name| !row.has(name));
         records.extend(record(row, columns, pair)?);
@@ -135,7 +137,9 @@ fn record(
     Ok(Some(RequestRecord {
         intended_ns: intended.unwrap_or(sent),
         sent_ns: Some(sent),
-        first_token_ns: time(&columns.first_token, Some(sent))?,
+        // Some programs write 0 where there was none.
+        first_token_ns: time(&columns.first_token, Some(sent))?
+            .filter(|t| outcome != Outcome::Failed || *t > sent),
         done_ns: done.or((outcome == Outcome::Failed).then_some(sent)),
         class: 0,
         input_tokens: input.unwrap_or_else(|| asked(pair.map(|p| p.input))),

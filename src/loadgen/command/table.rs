@@ -1,4 +1,4 @@
-//! The output file as rows of cells: CSV with a header, or one JSON object a line.
+//! The output file as rows of cells: CSV with a header, one JSON object a line, or one object whose columns are lists.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -15,6 +15,8 @@ pub(super) enum Row<'a> {
         record: &'a csv::StringRecord,
     },
     Json(Map<String, Value>),
+    /// The place of the row in the lists of an object, and the object.
+    Lists(usize, &'a Map<String, Value>),
 }
 
 impl Row<'_> {
@@ -32,13 +34,26 @@ impl Row<'_> {
                 let text = record.get(place).unwrap_or("").trim();
                 Ok((!text.is_empty()).then(|| text.to_owned()))
             }
-            Self::Json(object) => match lookup(object, name) {
-                None | Some(Value::Null) => Ok(None),
-                Some(Value::String(text)) => Ok((!text.trim().is_empty()).then(|| text.trim().to_owned())),
-                Some(Value::Bool(value)) => Ok(Some(value.to_string())),
-                Some(Value::Number(number)) => Ok(Some(number.to_string())),
-                Some(_) => Err(format!("`{name}` is neither a number nor a text")),
-            },
+            Self::Json(object) => scalar(name, lookup(object, name)),
+            Self::Lists(place, object) => {
+                let mut parts = Vec::new();
+                for part in name.split('+') {
+                    let entry = match lookup(object, part) {
+                        Some(Value::Array(list)) => list.get(*place).ok_or_else(|| {
+                            format!(
+                                "the list `{part}` ends after {} entries, others go on",
+                                list.len()
+                            )
+                        })?,
+                        _ => return Err(format!("`{part}` is not a list with an entry for each request")),
+                    };
+                    parts.push((part, entry));
+                }
+                match parts.as_slice() {
+                    [(_, entry)] if !entry.is_array() => scalar(name, Some(entry)),
+                    _ => total(name, &parts).map(Some),
+                }
+            }
         }
     }
 
@@ -47,8 +62,33 @@ impl Row<'_> {
         match self {
             Self::Csv { header, .. } => header.iter().any(|h| h.trim() == name),
             Self::Json(object) => lookup(object, name).is_some(),
+            Self::Lists(_, object) => name.split('+').all(|part| lookup(object, part).is_some()),
         }
     }
+}
+
+fn scalar(name: &str, value: Option<&Value>) -> Result<Option<String>, String> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok((!text.trim().is_empty()).then(|| text.trim().to_owned())),
+        Some(Value::Bool(value)) => Ok(Some(value.to_string())),
+        Some(Value::Number(number)) => Ok(Some(number.to_string())),
+        Some(_) => Err(format!("`{name}` is neither a number nor a text")),
+    }
+}
+
+/// The sum of numbers and of lists of numbers: the time to the first token and the gaps after it, say.
+fn total(name: &str, parts: &[(&str, &Value)]) -> Result<String, String> {
+    let mut sum = 0.0;
+    for (_, part) in parts {
+        let one = std::slice::from_ref(*part);
+        for value in part.as_array().map_or(one, Vec::as_slice) {
+            sum += value
+                .as_f64()
+                .ok_or_else(|| format!("`{name}` holds other things than numbers"))?;
+        }
+    }
+    Ok(sum.to_string())
 }
 
 fn lookup<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
@@ -60,9 +100,10 @@ fn lookup<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
 }
 
 /// Calls `each` with every row and its line number. Files named `.jsonl`, `.ndjson` or `.json` hold an object a line, all
-/// others CSV.
+/// others CSV. An object is a request, or many, where `key` leads to a list in it: then so many as that has entries.
 pub(super) fn for_each_row(
     path: &Path,
+    key: &str,
     mut each: impl FnMut(u64, &Row<'_>) -> Result<(), String>,
 ) -> Result<(), LoadGenError> {
     let at = |line: Option<u64>, why: String| LoadGenError::Output {
@@ -85,9 +126,16 @@ pub(super) fn for_each_row(
             if line.trim_ascii().is_empty() {
                 continue;
             }
-            let object = serde_json::from_slice(&line)
+            let object: Map<String, Value> = serde_json::from_slice(&line)
                 .map_err(|e| at(Some(number), format!("not a JSON object: {e}")))?;
-            each(number, &Row::Json(object)).map_err(|why| at(Some(number), why))?;
+            let Some(Value::Array(entries)) = lookup(&object, key) else {
+                each(number, &Row::Json(object)).map_err(|why| at(Some(number), why))?;
+                continue;
+            };
+            for place in 0..entries.len() {
+                each(number, &Row::Lists(place, &object))
+                    .map_err(|why| at(Some(number), format!("entry {}: {why}", place + 1)))?;
+            }
         }
         return Ok(());
     }

@@ -25,7 +25,7 @@ const COLOURS: [RGBColor; 3] = [
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
     /// The name of its column in the CSV.
-    pub name: &'static str,
+    pub name: String,
     /// Its points.
     pub points: Vec<(f64, f64)>,
 }
@@ -51,7 +51,7 @@ impl Chart {
         let mut text = String::from(self.x);
         for line in &self.lines {
             text.push(',');
-            text.push_str(line.name);
+            text.push_str(&line.name);
         }
         text.push('\n');
         let rows = self.lines.first().map_or(0, |line| line.points.len());
@@ -126,11 +126,11 @@ mod tests {
             y: "requests",
             lines: vec![
                 Line {
-                    name: "waiting",
+                    name: "waiting".to_owned(),
                     points: vec![(0.0, 1.0), (10.0, 3.0)],
                 },
                 Line {
-                    name: "backlog",
+                    name: "backlog".to_owned(),
                     points: vec![(0.0, 2.0), (10.0, 4.5)],
                 },
             ],

@@ -43,7 +43,7 @@ pub fn plots<const ITERATIONS: bool, S: Source>(
             x: "time_s",
             y: "sequences",
             lines: vec![Line {
-                name: "batch_size",
+                name: "batch_size".to_owned(),
                 points: over(&gather.batch_size, replicas),
             }],
         });
@@ -53,7 +53,7 @@ pub fn plots<const ITERATIONS: bool, S: Source>(
             x: "time_s",
             y: "share",
             lines: vec![Line {
-                name: "kv_use",
+                name: "kv_use".to_owned(),
                 points: over(&gather.kv_blocks, blocks),
             }],
         });
@@ -63,7 +63,7 @@ pub fn plots<const ITERATIONS: bool, S: Source>(
             x: "time_s",
             y: "requests",
             lines: vec![Line {
-                name: "waiting",
+                name: "waiting".to_owned(),
                 points: over(&gather.waiting, 1.0),
             }],
         });
@@ -80,7 +80,7 @@ fn distribution(name: &'static str, title: &str, spread: &Spread) -> Chart {
         x: "seconds",
         y: "share",
         lines: vec![Line {
-            name: "cdf",
+            name: "cdf".to_owned(),
             points: spread.curve(),
         }],
     }
@@ -106,7 +106,7 @@ fn backlog(arrivals: &Timeline, completions: &Timeline) -> Chart {
         x: "time_s",
         y: "requests",
         lines: vec![Line {
-            name: "backlog",
+            name: "backlog".to_owned(),
             points: points.collect(),
         }],
     }

@@ -112,7 +112,7 @@ const MISTAKES: &[(&[u8], &str)] = &[
     (b"SWEEP_USERS=1,2", "a closed loop of users cannot hold a rate"),
     (
         b"LOADGEN=locust",
-        "`locust` is not one of native, fmperf, command",
+        "`locust` is not one of native, fmperf, guidellm, aiperf, inference-perf, command",
     ),
     (
         b"LOADGEN=fmperf\nFMPERF_DIR=/nowhere",
@@ -129,6 +129,18 @@ const MISTAKES: &[(&[u8], &str)] = &[
     (
         b"LOADGEN=fmperf\nPROMPT_SOURCE=file:/nowhere",
         "there is no such file; write file:PATH",
+    ),
+    (
+        b"LOADGEN=aiperf",
+        "t.env:1: LOADGEN=aiperf: it makes its prompts with the model's tokenizer; set LOADGEN_TOKENIZER",
+    ),
+    (
+        b"LOADGEN=guidellm\nLOADGEN_TOKENIZER=/nowhere",
+        "there is no such file or folder; name a tokenizer.json",
+    ),
+    (
+        b"LOADGEN=inference-perf\nLOADGEN_TOKENIZER=src\nINFERENCE_PERF_COMMAND=a 'b",
+        "t.env:3: INFERENCE_PERF_COMMAND=a 'b: ",
     ),
     (
         b"LOADGEN=command",

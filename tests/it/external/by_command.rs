@@ -166,6 +166,81 @@ fn aiperf_is_read_with_the_documented_mapping() {
     assert_eq!(measured.epoch_ns / 1_000_000_000_000, 1_795_361);
 }
 
+/// The mappings that the documentation gives for `vllm bench serve`, for its newer and its older files.
+#[test]
+fn lists_in_one_object_are_read() {
+    let content = fs_err::read_to_string(golden("loadgen/vllm-bench.json")).unwrap();
+    let columns = |done: &str| {
+        format!(
+            "sent=start_times,first_token=+ttfts,done=+{done},input_tokens=input_lens,output_tokens=output_lens,error=errors"
+        )
+    };
+    for (done, e2e_ms) in [
+        ("latencies", [80.1, 90.2, 65.3, 200.4]),
+        ("ttfts+itls", [80.0, 90.0, 65.0, 200.0]),
+    ] {
+        let measured = read("vllm.json", &content, &columns(done)).unwrap();
+        let outcomes: Vec<_> = measured.records.iter().map(|r| r.outcome).collect();
+        assert_eq!(
+            outcomes,
+            [
+                Outcome::Ok,
+                Outcome::Ok,
+                Outcome::Failed,
+                Outcome::WrongLength,
+                Outcome::Ok
+            ]
+        );
+        let sent: Vec<_> = measured
+            .records
+            .iter()
+            .map(|r| r.sent_ns.unwrap() / 1_000_000)
+            .collect();
+        assert_eq!(sent, [0, 250, 750, 1500, 2000]);
+        assert_eq!(
+            (measured.records[2].ttft_ms(), measured.records[2].e2e_ms()),
+            (None, Some(0.0))
+        );
+        assert!((measured.records[1].ttft_ms().unwrap() - 60.0).abs() < 1e-6);
+        let whole = measured.records.iter().filter(|r| r.outcome != Outcome::Failed);
+        for (record, expected) in whole.zip(e2e_ms) {
+            assert!((record.e2e_ms().unwrap() - expected).abs() < 1e-6, "{record:?}");
+        }
+    }
+    for (from, to, expected) in [
+        (
+            "\"errors\": [\"\", ",
+            "\"errors\": [",
+            "line 1: entry 5: the list `errors` ends after 4 entries",
+        ),
+        (
+            "\"latencies\": [0.0801,",
+            "\"latencies\": [\"x\",",
+            "line 1: entry 1: `x` in column `latencies` is not a time",
+        ),
+        (
+            "\"latencies\": [0.0801,",
+            "\"latencies\": [[null],",
+            "entry 1: `latencies` holds other things than numbers",
+        ),
+        (
+            "\"input_lens\": [32, 32, 32, 32, 32]",
+            "\"input_lens\": 32",
+            "`input_lens` is not a list",
+        ),
+        (
+            "\"generated_texts\"",
+            "\n\"generated_texts\"",
+            "line 1: not a JSON object",
+        ),
+    ] {
+        let changed = content.replacen(from, to, 1);
+        assert_ne!(changed, content);
+        let error = read("vllm.json", &changed, &columns("latencies")).unwrap_err();
+        assert!(error.contains(expected), "{error}, not {expected}");
+    }
+}
+
 #[test]
 fn lateness_is_known_where_intended_times_are() {
     let measured = read(
@@ -217,7 +292,7 @@ fn bad_outputs_are_named_with_their_line() {
         ),
         (
             "o.jsonl",
-            "{\"start\": [1], \"end\": 2}\n",
+            "{\"start\": 1, \"end\": [2]}\n",
             "neither a number nor a text",
         ),
     ] {

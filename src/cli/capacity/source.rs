@@ -1,0 +1,229 @@
+//! What is searched: a file of ours, one of the older tools', or flags.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use clap::ValueEnum;
+use serde_saphyr::{Location, Spanned};
+
+use super::objective_args::ObjectiveArgs;
+use crate::matrix::file::{EndpointEntry, File, Limits, Rule, SearchRule, Side, System, Workload};
+use crate::slo::prefill::PrefillCurve;
+use crate::store::prefill::PrefillProfile;
+
+/// Which side of the systems is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TargetArg {
+    /// Their deployments, in virtual time
+    Simulator,
+    /// Their endpoints
+    Endpoint,
+}
+
+/// How rates are chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RuleArg {
+    /// From the margins of all trials, with an interval
+    Adaptive,
+    /// etalon's sequence of rates
+    Etalon,
+    /// sarathi-serve's
+    Sarathi,
+    /// veeksha's
+    Veeksha,
+    /// That of Vidur's config explorer
+    Vidur,
+}
+
+/// Where the searches are described.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SourceArgs {
+    /// The file
+    #[arg(value_name = "CONFIG")]
+    config: Option<PathBuf>,
+    /// The same, by its older name
+    #[arg(long, value_name = "FILE", conflicts_with = "config", hide = true)]
+    config_path: Option<PathBuf>,
+    /// Root of the results, which are the cache
+    #[arg(long, value_name = "DIR", default_value = "requests")]
+    pub(crate) output_dir: PathBuf,
+    /// Which side of the systems is loaded
+    #[arg(long, value_enum)]
+    target: Option<TargetArg>,
+    /// How rates are chosen
+    #[arg(long, value_enum)]
+    rule: Option<RuleArg>,
+    /// Most trials of a search
+    #[arg(long, value_name = "N", alias = "max-trials")]
+    max_iterations: Option<u32>,
+    /// Published rules: how near bounds are when a search ends, percent
+    #[arg(long, value_name = "PERCENT")]
+    min_search_granularity: Option<f64>,
+    /// Where prefill.json lies, the profile of prompts on the idle system
+    #[arg(long, value_name = "DIR")]
+    profile_dir: Option<PathBuf>,
+    /// Without a file: the endpoint; `embedded` is the one that comes with the program
+    #[arg(
+        long,
+        value_name = "URL",
+        conflicts_with = "config",
+        help_heading = "One search without a file"
+    )]
+    url: Option<String>,
+    /// The model
+    #[arg(long, requires = "url", help_heading = "One search without a file")]
+    model: Option<String>,
+    /// Prompt and answer lengths
+    #[arg(
+        long,
+        value_name = "IN:OUT",
+        requires = "url",
+        help_heading = "One search without a file"
+    )]
+    tokens: Option<String>,
+    /// Requests of a trial
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "url",
+        help_heading = "One search without a file"
+    )]
+    requests: Option<usize>,
+    /// First rate, requests a second
+    #[arg(
+        long,
+        value_name = "QPS",
+        requires = "url",
+        help_heading = "One search without a file"
+    )]
+    start_qps: Option<f64>,
+    #[command(flatten)]
+    objective: ObjectiveArgs,
+}
+
+/// What is searched.
+#[derive(Debug)]
+pub(crate) struct SourceFile {
+    /// The file.
+    pub(crate) file: File,
+    /// The folder that it lies in.
+    pub(crate) base: PathBuf,
+}
+
+impl SourceArgs {
+    /// Which side the flags ask for.
+    pub(crate) fn side(&self) -> Option<Side> {
+        self.target.map(|target| match target {
+            TargetArg::Simulator => Side::Simulator,
+            TargetArg::Endpoint => Side::Endpoint,
+        })
+    }
+
+    /// Reads the file, or makes one of the flags; flags win.
+    ///
+    /// # Errors
+    /// With file, line and what to write.
+    pub(crate) fn read(&self) -> anyhow::Result<SourceFile> {
+        let path = self.config.as_ref().or(self.config_path.as_ref());
+        let mut file = match (path, &self.url) {
+            (Some(path), _) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("{}: the file cannot be read", path.display()))?;
+                File::parse(&text, path)?
+            }
+            (None, Some(url)) => self.one(url)?,
+            (None, None) => {
+                return Err(anyhow!(
+                    "name a file (`mst capacity --example` prints one), or an endpoint: --url URL --tokens IN:OUT and an \
+                     objective, as --slo-type tbt_ttft"
+                ));
+            }
+        };
+        if let Some(entry) = self.objective.entry() {
+            entry
+                .objective()
+                .map_err(|why| anyhow!("flags of the objective: {why}"))?;
+            file.slos = vec![unplaced(entry)];
+            file.skip.retain(|skip| skip.slo.is_none());
+        }
+        if let Some(rule) = self.rule {
+            file.search.rule = match rule {
+                RuleArg::Adaptive => Rule::Adaptive,
+                RuleArg::Etalon => Rule::Etalon,
+                RuleArg::Sarathi => Rule::Sarathi,
+                RuleArg::Veeksha => Rule::Veeksha,
+                RuleArg::Vidur => Rule::Vidur,
+            };
+            file.search.rates.clear();
+        }
+        file.search.max_trials = self.max_iterations.or(file.search.max_trials);
+        if let Some(percent) = self.min_search_granularity {
+            file.search.granularity_percent = percent;
+        }
+        if let Some(folder) = &self.profile_dir {
+            for system in &mut file.systems {
+                system.value.prefill_profile = Some(std::path::absolute(folder)?);
+            }
+        }
+        let base = path
+            .and_then(|path| path.parent())
+            .map_or_else(PathBuf::new, Path::to_owned);
+        Ok(SourceFile { file, base })
+    }
+
+    /// One search by flags.
+    fn one(&self, url: &str) -> anyhow::Result<File> {
+        let tokens = self
+            .tokens
+            .clone()
+            .ok_or_else(|| anyhow!("--tokens: write prompt and answer lengths, as 512:128"))?;
+        let entry = self.objective.entry().ok_or_else(|| {
+            anyhow!("name an objective, as --slo-type tbt_ttft --tbt-slo 0.05 --ttft-slo 1")
+        })?;
+        let mut endpoint = EndpointEntry {
+            url: (url != "embedded").then(|| url.to_owned()),
+            ..EndpointEntry::default()
+        };
+        if let Some(model) = &self.model {
+            endpoint.settings.insert("MODEL".to_owned(), model.clone());
+        }
+        let workload = serde_json::json!({
+            "name": tokens.replace(':', "_"), "tokens": tokens, "requests": self.requests.unwrap_or(1000),
+            "start_qps": self.start_qps,
+        });
+        let workload: Workload = serde_json::from_value(workload).map_err(|e| anyhow!("flags: {e}"))?;
+        let file = File {
+            target: Some(Side::Endpoint),
+            systems: vec![unplaced(System {
+                name: "endpoint".to_owned(),
+                deployment: None,
+                endpoint: Some(endpoint),
+                gpus: None,
+                prefill_profile: None,
+            })],
+            workloads: vec![unplaced(workload)],
+            slos: vec![unplaced(entry)],
+            search: SearchRule::default(),
+            failures: crate::matrix::file::Failures::Count,
+            sustained: None,
+            limits: Limits::default(),
+            skip: Vec::new(),
+            seed: 42,
+            catalog: Vec::new(),
+            profiles: Vec::new(),
+            notes: Vec::new(),
+        };
+        file.checked(Path::new("flags")).map_err(Into::into)
+    }
+}
+
+/// An entry that stands in no file.
+fn unplaced<T>(value: T) -> Spanned<T> {
+    Spanned::new(value, Location::UNKNOWN, Location::UNKNOWN)
+}
+
+/// Reads a profile of `mst profile prefill`, or the one in a folder.
+pub(crate) fn prefill_curve(path: &Path) -> Result<PrefillCurve, String> {
+    let profile = PrefillProfile::load(path).map_err(|error| error.to_string())?;
+    Ok(profile.curve().clone())
+}

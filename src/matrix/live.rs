@@ -1,0 +1,236 @@
+//! Trials of a live endpoint.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::bench::Bench;
+use super::file::{EndpointEntry, Workload};
+use super::requests::Requests;
+use crate::campaign::{self, Target};
+use crate::executor::local::Local;
+use crate::loadgen::{API_KEY_VARIABLE, Limits, LoadGenError, LoadGenerator, ResultsJson, TrialJob};
+use crate::runner::live::{Live, Setup};
+use crate::runner::{Judged, Trial, TrialError, TrialRunner};
+use crate::search::Probe;
+use crate::settings::{self, LoadGenChoice, Settings, Sources};
+use crate::slo::objective::Objective;
+use crate::store::{Manifest, layout, measured, write_json};
+use crate::trial::{LoadGenSpec, Measurement, TargetSpec, TrialSpec};
+
+/// The list of lengths in the folder of a bench.
+const LENGTHS: &str = "lengths.csv";
+
+/// An endpoint that answers, and the program that loads it.
+pub(super) struct Endpoint {
+    settings: Settings,
+    target: Target,
+    loadgen: Box<dyn LoadGenerator>,
+    spec: LoadGenSpec,
+    /// What was found out on the way.
+    pub(super) notes: Vec<String>,
+}
+
+/// Why an endpoint cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum EndpointProblem {
+    /// What was asked of it makes no sense.
+    #[error("{0}")]
+    Input(String),
+    /// It does not answer as it should.
+    #[error("{0}")]
+    Unreachable(String),
+}
+
+impl Endpoint {
+    /// Asks an endpoint what it serves. `environment` is the process environment.
+    ///
+    /// # Errors
+    /// When a setting is wrong, or the endpoint does not answer.
+    pub(super) fn open(
+        entry: &EndpointEntry,
+        results: &Path,
+        environment: &[(String, String)],
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Self, EndpointProblem> {
+        let mut flags: Vec<(String, String)> = entry.settings.clone().into_iter().collect();
+        // Also where it is empty: the file decides what is loaded, not the environment.
+        flags.push(("URL".to_owned(), entry.url.clone().unwrap_or_default()));
+        flags.push(("RESULTS_DIR".to_owned(), results.display().to_string()));
+        for key in entry.settings.keys() {
+            if settings::find_key(key).is_none() {
+                return Err(EndpointProblem::Input(format!(
+                    "endpoint, settings: `{key}` is not a setting; `mst config` lists them"
+                )));
+            }
+        }
+        let sources = Sources {
+            env_file: None,
+            environment: environment.to_vec(),
+            flags,
+        };
+        let loaded = settings::load(&sources).map_err(|e| EndpointProblem::Input(e.to_string()))?;
+        let settings = loaded.settings;
+        let (loadgen, spec) =
+            campaign::load_generator(&settings).map_err(|e| EndpointProblem::Input(e.to_string()))?;
+        let mut notes = Vec::new();
+        let target = Target::open(&settings, None, interrupted, &mut |note| {
+            notes.push(note.to_owned())
+        })
+        .map_err(|e| EndpointProblem::Unreachable(e.to_string()))?;
+        notes.extend(target.notes.iter().cloned());
+        Ok(Self {
+            settings,
+            target,
+            loadgen,
+            spec,
+            notes,
+        })
+    }
+
+    /// Names it in the identity of a trial.
+    pub(super) fn target(&self) -> TargetSpec {
+        TargetSpec {
+            label: self.target.label.clone(),
+            model: self.target.model().to_owned(),
+            api: self.settings.api.path().to_owned(),
+        }
+    }
+
+    /// Names the load generator, with everything that changes what it measures.
+    pub(super) fn loadgen(&self, limit_s: Option<f64>) -> LoadGenSpec {
+        let mut spec = self.spec.clone();
+        let drain = self.settings.drain.as_secs_f64();
+        spec.options.push(("drain_s".to_owned(), drain.to_string()));
+        if let Some(limit) = limit_s {
+            spec.options.push(("trial_limit_s".to_owned(), limit.to_string()));
+        }
+        spec
+    }
+
+    /// Whether its load generator can send a workload, and tells what an objective looks at.
+    ///
+    /// # Errors
+    /// What it cannot do, and what can.
+    pub(super) fn suits(
+        &self,
+        workload: &Workload,
+        requests: &Requests,
+        objective: &Objective,
+    ) -> Result<(), String> {
+        let name = self.loadgen.name();
+        if !requests.is_pair() && !matches!(self.settings.loadgen, LoadGenChoice::Native { .. }) {
+            return Err(format!(
+                "workloads, {}: {name} cannot send lengths one by one; use LOADGEN=native, or a workload of `tokens`",
+                workload.name
+            ));
+        }
+        if objective.needs_delays() {
+            return Err(
+                "an objective on the wait for the first iteration (scheduling_delay) cannot be judged from outside the \
+                 server; bound ttft instead, or use the simulator"
+                    .to_owned(),
+            );
+        }
+        if objective.needs_token_times() && !self.loadgen.capabilities().token_times {
+            return Err(format!(
+                "{name} does not tell the times of single tokens, which the objective needs; bound tpot instead of tbt, or use \
+                 LOADGEN=native"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Runs `with` with a runner of live trials. The bench's folder is leased meanwhile.
+    ///
+    /// # Errors
+    /// When the folder cannot be leased or written; and what `with` returns.
+    pub(super) fn run<R>(
+        &self,
+        bench: &Bench<'_>,
+        deadline: Option<Instant>,
+        with: impl FnOnce(&mut dyn TrialRunner) -> Result<R, TrialError>,
+    ) -> Result<R, TrialError> {
+        let lease = bench.lease()?;
+        let folder = bench.store.pair(&bench.pair);
+        let lengths_file = self.lengths_file(bench, &folder)?;
+        let job = |spec: &TrialSpec| self.job(spec, lengths_file.clone());
+        let slurm_job_id = std::env::var("SLURM_JOB_ID").ok();
+        let url = self.target.url();
+        let manifest = |spec: &TrialSpec, probe: &Probe, measured: &Measurement| {
+            bench.manifest(spec, probe, measured, &url, slurm_job_id.as_deref())
+        };
+        let files = |folder: &Path, _: &Manifest, trial: &Trial, judged: &Judged<'_>| {
+            measured::write(&folder.join(measured::FILE_NAME), &trial.measurement)?;
+            Ok(write_json(&folder.join(layout::VERDICT), judged.verdict)?)
+        };
+        let key = self.settings.api_key.as_ref();
+        let secrets: Vec<(String, String)> = key
+            .map(|key| (API_KEY_VARIABLE.to_owned(), key.expose().to_owned()))
+            .into_iter()
+            .collect();
+        let time_left = |seconds: f64| match deadline {
+            Some(end) if Instant::now() + Duration::from_secs_f64(seconds.min(1e6)) > end => {
+                Err("the next trial would go beyond the limit of the whole".to_owned())
+            }
+            _ => Ok(()),
+        };
+        let mut live = Live::new(Setup {
+            store: bench.store,
+            lease: &lease,
+            loadgen: self.loadgen.as_ref(),
+            executor: &Local,
+            job: &job,
+            manifest: &manifest,
+            files: &files,
+            service: &self.target,
+            time_left: &time_left,
+            secrets: &secrets,
+            retries: self.settings.retries,
+            token_times: true,
+            metrics: self.target.metrics(),
+        });
+        with(&mut live)
+    }
+
+    /// Reads what the load generator left of a trial.
+    pub(super) fn read(&self, folder: &Path, spec: &TrialSpec) -> Result<Measurement, TrialError> {
+        let job = self.job(spec, None);
+        let mut measurement = self.loadgen.read(&job, folder)?;
+        measurement.tokens = self.loadgen.token_times(&job, folder)?;
+        Ok(measurement)
+    }
+
+    fn job(&self, spec: &TrialSpec, lengths_file: Option<PathBuf>) -> TrialJob {
+        let settings = &self.settings;
+        TrialJob {
+            spec: spec.clone(),
+            endpoint: self.target.endpoint(),
+            limits: Limits {
+                request_s: settings.request_timeout.as_secs_f64(),
+                ttft_s: settings.ttft_timeout.as_secs_f64(),
+                tpot_s: settings.tpot_timeout.as_secs_f64(),
+                drain_s: settings.drain.as_secs_f64(),
+            },
+            encoding: self.target.encoding.clone(),
+            prompts_file: settings.prompts_file.clone(),
+            lengths_file,
+            fresh_connections: matches!(
+                settings.loadgen,
+                LoadGenChoice::Native {
+                    fresh_connections: true
+                }
+            ),
+            results_json: ResultsJson::Off,
+        }
+    }
+
+    /// Writes the lengths of listed requests where load generators find them.
+    fn lengths_file(&self, bench: &Bench<'_>, folder: &Path) -> Result<Option<PathBuf>, LoadGenError> {
+        let Some(text) = bench.requests.list_text() else {
+            return Ok(None);
+        };
+        let path = folder.join(LENGTHS);
+        fs_err::write(&path, text)?;
+        Ok(Some(std::path::absolute(path)?))
+    }
+}
