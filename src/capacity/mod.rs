@@ -69,6 +69,7 @@ impl Capacity {
 ///
 /// # Errors
 /// Trouble that is not the service's answer and outlasted the runner's retries; everything measured so far is stored.
+#[expect(clippy::too_many_lines, reason = "one loop, from top to bottom")]
 pub fn find(
     search: &mut dyn Search,
     criterion: &dyn Criterion,

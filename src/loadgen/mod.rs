@@ -1,4 +1,4 @@
-//! Load generators: programs that send requests. Ours, fmperf, GuideLLM, `AIPerf`, `inference-perf`, or any command; each turns a trial into commands, and
+//! Load generators: programs that send requests. Ours, fmperf, `GuideLLM`, `AIPerf`, `inference-perf`, or any command; each turns a trial into commands, and
 //! the folder that these leave behind into a [`Measurement`].
 
 pub mod aiperf;

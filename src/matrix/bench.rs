@@ -66,7 +66,7 @@ pub struct Found {
     pub known: Vec<Known>,
 }
 
-impl<'a> Bench<'a> {
+impl Bench<'_> {
     /// The folder of a system on a workload: its names, and what makes its trials comparable.
     pub fn folder(system: &str, workload: &str, spec: &TrialSpec, requests: usize) -> String {
         let family = family(spec, requests);

@@ -71,6 +71,21 @@ struct Task<'a> {
     requests: Requests,
 }
 
+/// A search that broke off, and what was known by then.
+struct Broken {
+    error: Box<TrialError>,
+    so_far: Option<Box<Found>>,
+}
+
+impl Broken {
+    fn new(error: TrialError, so_far: Option<Found>) -> Self {
+        Self {
+            error: Box::new(error),
+            so_far: so_far.map(Box::new),
+        }
+    }
+}
+
 /// Sees nothing.
 struct Blind;
 
@@ -344,7 +359,7 @@ impl Conduct<'_> {
             let found = endpoint.run(&bench, end, |runner| {
                 Ok(self.search(&bench, task, objective, runner, observer, over))
             });
-            let found = found.unwrap_or_else(|error| Err((error, None)));
+            let found = found.unwrap_or_else(|error| Err(Broken::new(error, None)));
             let outcome = self.outcome(task, slo, &bench, found);
             (self.told)(&outcome);
             outcomes.push(outcome);
@@ -360,12 +375,12 @@ impl Conduct<'_> {
         runner: impl TrialRunner,
         observer: &mut dyn Observer,
         over: &dyn Fn() -> bool,
-    ) -> Result<Found, (TrialError, Option<Found>)> {
+    ) -> Result<Found, Broken> {
         let rule = &self.file.search;
         let start = task.workload.start_qps.unwrap_or(rule.start_qps);
         bench
             .search(objective, rule, start, runner, observer, over)
-            .map_err(|error| (error, bench.so_far(objective, rule, start, &mut Blind)))
+            .map_err(|error| Broken::new(error, bench.so_far(objective, rule, start, &mut Blind)))
     }
 
     /// An outcome; where a search broke off, with what was known by then.
@@ -374,19 +389,20 @@ impl Conduct<'_> {
         task: &Task<'_>,
         slo: &str,
         bench: &Bench<'_>,
-        found: Result<Found, (TrialError, Option<Found>)>,
+        found: Result<Found, Broken>,
     ) -> Outcome {
         let combination = self.combination(task, slo);
         match found {
             Ok(found) => Outcome::of(combination, bench, &found),
-            Err((error, so_far)) => {
+            Err(broken) => {
+                let Broken { error, so_far } = broken;
                 let rule = self.file.search.rule;
-                let trouble = match &error {
+                let trouble = match error.as_ref() {
                     TrialError::Interrupted | TrialError::NoTimeLeft(_) => Trouble::Stopped,
                     TrialError::Endpoint(_) => Trouble::Unreachable,
                     _ => Trouble::Runner,
                 };
-                let told = match (&error, (self.interrupted)()) {
+                let told = match (error.as_ref(), (self.interrupted)()) {
                     (TrialError::Interrupted, false) => "the time limit of the whole was reached".to_owned(),
                     _ => error.to_string(),
                 };

@@ -74,7 +74,7 @@ impl Endpoint {
             campaign::load_generator(&settings).map_err(|e| EndpointProblem::Input(e.to_string()))?;
         let mut notes = Vec::new();
         let target = Target::open(&settings, None, interrupted, &mut |note| {
-            notes.push(note.to_owned())
+            notes.push(note.to_owned());
         })
         .map_err(|e| EndpointProblem::Unreachable(e.to_string()))?;
         notes.extend(target.notes.iter().cloned());
@@ -152,7 +152,7 @@ impl Endpoint {
     ) -> Result<R, TrialError> {
         let lease = bench.lease()?;
         let folder = bench.store.pair(&bench.pair);
-        let lengths_file = self.lengths_file(bench, &folder)?;
+        let lengths_file = Self::lengths_file(bench, &folder)?;
         let job = |spec: &TrialSpec| self.job(spec, lengths_file.clone());
         let slurm_job_id = std::env::var("SLURM_JOB_ID").ok();
         let url = self.target.url();
@@ -225,7 +225,7 @@ impl Endpoint {
     }
 
     /// Writes the lengths of listed requests where load generators find them.
-    fn lengths_file(&self, bench: &Bench<'_>, folder: &Path) -> Result<Option<PathBuf>, LoadGenError> {
+    fn lengths_file(bench: &Bench<'_>, folder: &Path) -> Result<Option<PathBuf>, LoadGenError> {
         let Some(text) = bench.requests.list_text() else {
             return Ok(None);
         };

@@ -221,7 +221,7 @@ pub enum LoadGenChoice {
 /// A load generator from Python's package index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToolName {
-    /// GuideLLM.
+    /// `GuideLLM`.
     Guidellm,
     /// `AIPerf`.
     Aiperf,

@@ -371,5 +371,5 @@ fn the_exit_code_tells() {
         "{error}"
     );
     let (code, _, error) = run(&[]);
-    assert!(code == 2 && error.contains("--replay FILE"), "{error}");
+    assert!(code == 2 && error.contains("--example"), "{error}");
 }

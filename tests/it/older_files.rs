@@ -569,9 +569,9 @@ fn what_veeksha_searches_and_we_do_not_is_refused_with_the_line() {
         ),
         (
             "start_value: 4",
-            "start: 4",
+            "start_valu: 4",
             "2",
-            "`start` is not a key here; did you mean start_value?",
+            "`start_valu` is not a key here; did you mean start_value?",
         ),
     ];
     for (from, to, line, words) in cases {

@@ -71,6 +71,9 @@ pub(crate) fn run(args: Args) -> Outcome {
     if !args.replay.is_empty() {
         return replay::run(&args.replay, args.format);
     }
+    if args.source.is_empty() {
+        return Err(Failure::new(Exit::Usage, anyhow::anyhow!(source::NOTHING)));
+    }
     let source = args.source.read().map_err(Failure::input)?;
     if args.dry_run {
         return told::plan(&source, args.format);

@@ -132,7 +132,16 @@ pub(crate) struct SourceFile {
     pub(crate) base: PathBuf,
 }
 
+/// Said where neither a file nor an endpoint is named.
+pub(crate) const NOTHING: &str = "nothing to do: name a file (`mst capacity --example` prints one), or an endpoint: --url URL \
+                                  --tokens IN:OUT and an objective, as --slo-type tbt_ttft";
+
 impl SourceArgs {
+    /// Whether neither a file nor an endpoint is named.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.config.is_none() && self.config_path.is_none() && self.url.is_none()
+    }
+
     /// Which side the flags ask for.
     pub(crate) fn side(&self) -> Option<Side> {
         self.target.map(|target| match target {
@@ -163,10 +172,7 @@ impl SourceArgs {
             }
             (None, Some(url)) => self.one(url)?,
             (None, None) => {
-                return Err(anyhow!(
-                    "name a file (`mst capacity --example` prints one), or an endpoint: --url URL --tokens IN:OUT and an \
-                     objective, as --slo-type tbt_ttft"
-                ));
+                return Err(anyhow!(NOTHING));
             }
         };
         if let Some(entry) = self.objective.entry() {

@@ -1,4 +1,4 @@
-//! GuideLLM as a load generator.
+//! `GuideLLM` as a load generator.
 //!
 //! It tells its schedule (`targeted_start`) but no token times: only the mean gap of a request. By default it draws Poisson
 //! arrivals in up to ten processes that all begin with the same random numbers, so that each gap comes once for each of
@@ -27,7 +27,7 @@ const ABLE: tool::Able = tool::Able {
     same_prompt: false,
 };
 
-/// GuideLLM.
+/// `GuideLLM`.
 #[derive(Clone, Debug)]
 pub struct Guidellm {
     config: ToolConfig,

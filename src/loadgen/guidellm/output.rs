@@ -1,4 +1,4 @@
-//! GuideLLM's `benchmarks.json`. All its times are seconds since 1970, as floats: exact to a quarter of a microsecond.
+//! `GuideLLM`'s `benchmarks.json`. All its times are seconds since 1970, as floats: exact to a quarter of a microsecond.
 
 use std::io::BufReader;
 use std::path::Path;

@@ -51,7 +51,7 @@ pub trait Tool: LoadGenerator {
     /// # Errors
     /// When the program is not there.
     fn check(&self, dir: &Path) -> Result<Command, LoadGenError> {
-        version::by_flag(self.config(), dir)
+        Ok(version::by_flag(self.config(), dir))
     }
 
     /// Reads what [`Tool::check`] found.
@@ -124,6 +124,10 @@ pub(super) fn open(name: &'static str, path: &Path, dir: &Path) -> Result<fs::Fi
 }
 
 /// A file that is not what it should be.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "errors and texts are handed over as they come"
+)]
 pub(super) fn malformed(path: &Path, why: impl ToString) -> LoadGenError {
     LoadGenError::Output {
         path: path.to_owned(),

@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn coalesced_tokens_have_no_gap() {
-        let gaps = [0.01, 0.0000004, 0.02];
+        let gaps = [0.01, 0.000_000_4, 0.02];
         assert_eq!(gaps_us(gaps.into_iter(), 4), [10_000, 0, 20_000]);
         assert_eq!(gaps_us(gaps.into_iter(), 6), [10_000, 0, 20_000, 0, 0]);
         assert_eq!(gaps_us(gaps.into_iter(), 2), [10_000]);

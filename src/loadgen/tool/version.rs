@@ -28,8 +28,8 @@ fn command(argv: Vec<OsString>, dir: &Path) -> Command {
 }
 
 /// Asks the program itself.
-pub(super) fn by_flag(config: &ToolConfig, dir: &Path) -> Result<Command, LoadGenError> {
-    Ok(command(words(config).chain(["--version".into()]).collect(), dir))
+pub(super) fn by_flag(config: &ToolConfig, dir: &Path) -> Command {
+    command(words(config).chain(["--version".into()]).collect(), dir)
 }
 
 /// Asks the program's Python interpreter for the version of `package`: for a program that does not tell.

@@ -64,7 +64,7 @@ fn what_is_stored_is_not_measured_again_whatever_the_objective() {
 
 #[test]
 fn the_adaptive_rule_agrees_with_the_published_one_and_ends_where_it_ended() {
-    let space = Space::new(FILE);
+    let space = Space::new(&format!("{FILE}sustained: false\n"));
     let (_, published) = space.run(&[]);
     let (output, adaptive) = space.run(&["--rule", "adaptive"]);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));

@@ -85,6 +85,7 @@ fn seed() -> u64 {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "etalon's keys")]
 pub(super) struct Requests {
     #[serde(default)]
     pub(super) num_ray_clients: Option<u32>,
