@@ -1,5 +1,6 @@
 //! The requests of a workload: the same ones at every rate, closer together or further apart.
 
+use std::fmt::Write;
 use std::path::Path;
 
 use super::file::Workload;
@@ -84,11 +85,10 @@ impl Requests {
     /// The listed lengths as a file holds them: a line `input,output` a request.
     pub fn list_text(&self) -> Option<String> {
         let list = self.list.as_ref()?;
-        Some(
-            list.iter()
-                .map(|(input, output)| format!("{input},{output}\n"))
-                .collect(),
-        )
+        Some(list.iter().fold(String::new(), |mut text, (input, output)| {
+            let _ = writeln!(text, "{input},{output}");
+            text
+        }))
     }
 
     /// Whether all requests have one prompt length and one answer length, or ranges of them: what every load generator can

@@ -2,7 +2,9 @@
 #![allow(
     clippy::unwrap_used,
     clippy::float_cmp,
-    reason = "a test fails by panicking, and exact values are meant"
+    clippy::print_stdout,
+    clippy::too_many_lines,
+    reason = "a test fails by panicking, exact values are meant, and long checks tell their figures"
 )]
 
 mod accuracy;

@@ -426,7 +426,7 @@ fn a_trace_beside_the_file_is_taken() {
     std::fs::create_dir_all(&place).unwrap();
     std::fs::create_dir_all(&configs).unwrap();
     let text = published("figure-9/yi34b.yml");
-    let file = |_: ()| {
+    let file = |()| {
         read(text, &configs.join("yi34b.yml"), &OlderFlags::default())
             .unwrap()
             .unwrap()

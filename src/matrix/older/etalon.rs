@@ -217,7 +217,10 @@ fn workload(
                 generator.trace_request_length_generator_decode_scale_factor,
             ),
         ];
-        if let Some((key, _)) = scales.iter().find(|(_, scale)| scale.is_some_and(|s| s != 1.0)) {
+        if let Some((key, _)) = scales
+            .iter()
+            .find(|(_, scale)| scale.is_some_and(|s| (s - 1.0).abs() > f64::EPSILON))
+        {
             return Err(source.at(
                 job.generator,
                 format!("{key}: lengths of a trace are taken as they are; write 1, or scale the trace"),
@@ -347,6 +350,10 @@ fn lengths(job: &Job<'_>) -> Result<RequestLengths, String> {
 }
 
 /// How systems and workloads are called: by what there is more than one of.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says whether one thing is named"
+)]
 struct Naming {
     models: bool,
     parallels: bool,

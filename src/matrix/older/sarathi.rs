@@ -30,6 +30,7 @@ struct Older {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the tool's keys")]
 struct Scheduler {
     name: String,
     scheduler: String,
@@ -45,6 +46,7 @@ struct Scheduler {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the tool's keys")]
 struct Trace {
     name: String,
     trace_file: String,
@@ -141,8 +143,8 @@ fn job(
         trace.value.max_seq_len,
     );
     let (tp, pp) = (parallel.value.tp_dimension, parallel.value.pp_dimension);
-    let system = match &flags.url {
-        Some(url) => System {
+    let system = if let Some(url) = &flags.url {
+        System {
             name,
             deployment: None,
             endpoint: Some(EndpointEntry {
@@ -151,27 +153,26 @@ fn job(
             }),
             gpus: Some(tp * pp),
             prefill_profile: None,
-        },
-        None => {
-            let (device, network) = match &flags.device {
-                Some(device) => (device.as_str(), None),
-                None => device(&model.value.identifier, tp, pp),
-            };
-            let mut deployment = Deployment::new(&model.value.identifier, device);
-            deployment.network_device = network.filter(|_| tp * pp > 1).map(str::to_owned);
-            deployment.tensor_parallel = tp;
-            deployment.pipeline_parallel = pp;
-            deployment.batching = batching;
-            deployment.batch_size_cap = scheduler.value.batch_size;
-            deployment.max_model_len = length;
-            draft.note(format!("{} is simulated on {device}", model.value.name));
-            System {
-                name,
-                deployment: Some(deployment),
-                endpoint: None,
-                gpus: None,
-                prefill_profile: None,
-            }
+        }
+    } else {
+        let (device, network) = match &flags.device {
+            Some(device) => (device.as_str(), None),
+            None => device(&model.value.identifier, tp, pp),
+        };
+        let mut deployment = Deployment::new(&model.value.identifier, device);
+        deployment.network_device = network.filter(|_| tp * pp > 1).map(str::to_owned);
+        deployment.tensor_parallel = tp;
+        deployment.pipeline_parallel = pp;
+        deployment.batching = batching;
+        deployment.batch_size_cap = scheduler.value.batch_size;
+        deployment.max_model_len = length;
+        draft.note(format!("{} is simulated on {device}", model.value.name));
+        System {
+            name,
+            deployment: Some(deployment),
+            endpoint: None,
+            gpus: None,
+            prefill_profile: None,
         }
     };
     if let Some(note) = note {

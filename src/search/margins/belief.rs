@@ -58,7 +58,7 @@ impl Belief {
                 (STEEP * (STEEP_SPREAD * z).exp(), -z * z / 2.0)
             })
             .collect();
-        let mut logs = vec![Vec::with_capacity(SLOPES); POINTS];
+        let mut logs: Vec<Vec<f64>> = vec![Vec::new(); POINTS];
         for (i, logs) in logs.iter_mut().enumerate() {
             for (slope, prior) in &slopes {
                 let sum: f64 = seen.iter().map(|e| log_likelihood(e, at(i), *slope)).sum();

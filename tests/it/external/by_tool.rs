@@ -1,4 +1,4 @@
-//! GuideLLM, `AIPerf` and `inference-perf`, on outputs that they wrote.
+//! `GuideLLM`, `AIPerf` and `inference-perf`, on outputs that they wrote.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -474,7 +474,7 @@ fn what_they_cannot_express_is_refused_with_the_remedy() {
     let chat = refused(&*inference_perf, &|job| job.endpoint.api = Api::Chat);
     assert!(chat.contains("API=completions"), "{chat}");
     let even = refused(&*inference_perf, &|job| {
-        job.spec.workload.arrival = Arrival::Constant
+        job.spec.workload.arrival = Arrival::Constant;
     });
     assert!(even.contains("its arrivals are poisson, not constant"), "{even}");
     let half = refused(&*inference_perf, &|job| job.spec.duration_s = 7.5);

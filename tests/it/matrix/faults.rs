@@ -194,7 +194,7 @@ fn amid_a_trial(space: &Space) -> std::process::Child {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_mins(1);
     let staged = || {
         walkdir::WalkDir::new(space.results().join(".staging"))
             .into_iter()
