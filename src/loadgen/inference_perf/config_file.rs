@@ -37,6 +37,10 @@ pub(super) fn text(asked: &Asked, job: &TrialJob, tokenizer: &str, folder: &str)
             "num_workers": WORKERS,
             "worker_max_concurrency": asked.count.clamp(100, MOST_HELD),
             "request_timeout": job.limits.request_s,
+            // A kept connection that the server closed just as a request went out is replaced, as the native one does; the
+            // time still counts from the first attempt.
+            "request_retries": 1,
+            "request_retry_backoff_sec": 0,
             "stage_teardown_grace_seconds": job.limits.drain_s,
             "base_seed": asked.seed & 0xffff_ffff,
         },

@@ -28,11 +28,14 @@ const PACED: Bounds = Bounds {
     ttft: [(4.0, 0.15), (4.0, 0.15), (15.0, 0.5)],
     tbt: [(0.3, 0.03), (0.3, 0.03), (8.0, 0.5)],
 };
-/// A server that computes, on the cores that the programs need too.
+/// A server that computes, on the cores that the programs need too. How long one of its steps takes depends on how many
+/// requests overlap, and each program draws arrivals of its own: the gaps have one mode for lone requests and others for
+/// batches, and their quantiles say which of these had the most. So of the gaps only the means are judged.
 const COMPUTING: Bounds = Bounds {
     ttft: [(8.0, 0.4), (8.0, 0.4), (40.0, 1.0)],
-    tbt: [(1.5, 0.25), (1.5, 0.25), (20.0, 1.0)],
+    tbt: [(1.5, 0.25), NOT_JUDGED, NOT_JUDGED],
 };
+const NOT_JUDGED: (f64, f64) = (f64::INFINITY, 0.0);
 
 /// Mean, median and 99th percentile.
 type Spread = [f64; 3];
@@ -76,9 +79,15 @@ fn measure(generator: &dyn LoadGenerator, version: &str, job: &TrialJob) -> Seen
         .zip(&measured.records)
         .filter(|(_, r)| r.outcome.is_ok())
         .collect();
+    let bad: Vec<String> = measured
+        .records
+        .iter()
+        .filter(|r| !r.outcome.is_ok())
+        .map(|r| r.outcome.to_string())
+        .collect();
     assert_eq!(
-        good.len(),
-        measured.records.len(),
+        bad,
+        Vec::<String>::new(),
         "{}: every request is good",
         generator.name()
     );
@@ -190,6 +199,13 @@ fn they_measure_the_same() {
             }
         }
     };
+    // Where it does not agree with itself, nothing follows for the others.
+    let (one, two) = (before.mean_gap[0], after.mean_gap[0]);
+    assert!(
+        one.max(two) / one.min(two) - 1.0 <= bounds.tbt[0].1,
+        "the server or the machine changed meanwhile: the mean gap was {one:.2} and then {two:.2} ms; run it again when \
+         nothing else runs"
+    );
     for other in &seen {
         compare(
             "TTFT",

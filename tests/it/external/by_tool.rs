@@ -414,6 +414,7 @@ fn a_trial_becomes_their_arguments() {
         60
     );
     assert_eq!(config["load"]["type"], "constant");
+    assert_eq!(config["load"]["request_retries"], 1);
     assert_eq!(config["data"]["output_distribution"]["mean"], 16);
     let tokenizer = PathBuf::from(
         config["tokenizer"]["pretrained_model_name_or_path"]
