@@ -21,19 +21,24 @@ use super::{execute, job, text};
 struct Bounds {
     ttft: [(f64, f64); 3],
     tbt: [(f64, f64); 3],
+    /// Share of requests that may fail.
+    bad: f64,
 }
 
 /// A server that sleeps most of the time.
 const PACED: Bounds = Bounds {
     ttft: [(4.0, 0.15), (4.0, 0.15), (15.0, 0.5)],
     tbt: [(0.3, 0.03), (0.3, 0.03), (8.0, 0.5)],
+    bad: 0.0,
 };
 /// A server that computes, on the cores that the programs need too. How long one of its steps takes depends on how many
 /// requests overlap, and each program draws arrivals of its own: the gaps have one mode for lone requests and others for
-/// batches, and their quantiles say which of these had the most. So of the gaps only the means are judged.
+/// batches, and their quantiles say which of these had the most. So of the gaps only the means are judged. It closes kept
+/// connections now and then, and not all programs send again what goes out just then.
 const COMPUTING: Bounds = Bounds {
     ttft: [(8.0, 0.4), (8.0, 0.4), (40.0, 1.0)],
     tbt: [(1.5, 0.25), NOT_JUDGED, NOT_JUDGED],
+    bad: 0.02,
 };
 const NOT_JUDGED: (f64, f64) = (f64::INFINITY, 0.0);
 
@@ -60,7 +65,7 @@ fn set(name: &str) -> Option<String> {
 }
 
 /// One trial; prints its row.
-fn measure(generator: &dyn LoadGenerator, version: &str, job: &TrialJob) -> Seen {
+fn measure(generator: &dyn LoadGenerator, version: &str, job: &TrialJob, bounds: &Bounds) -> Seen {
     let dir = tempfile::tempdir().unwrap();
     let commands = generator.prepare(job, dir.path()).unwrap();
     let started = std::time::Instant::now();
@@ -85,10 +90,9 @@ fn measure(generator: &dyn LoadGenerator, version: &str, job: &TrialJob) -> Seen
         .filter(|r| !r.outcome.is_ok())
         .map(|r| r.outcome.to_string())
         .collect();
-    assert_eq!(
-        bad,
-        Vec::<String>::new(),
-        "{}: every request is good",
+    assert!(
+        bad.len() as f64 <= bounds.bad * measured.records.len() as f64,
+        "{}: {bad:?}",
         generator.name()
     );
     let from_send = |r: &RequestRecord| (r.first_token_ns.unwrap() - r.sent_ns.unwrap()) as f64 / 1e6;
@@ -178,12 +182,12 @@ fn they_measure_the_same() {
         "| program | good | realised/s | prompt tokens | TTFT from the send, mean / p50 / p99 | TBT, mean / p50 / p99 | \
          mean gap | send lateness p50 / p99 | s |\n|---|---|---|---|---|---|---|---|---|"
     );
-    let before = measure(&native, "before", &job);
+    let before = measure(&native, "before", &job, &bounds);
     let seen: Vec<Seen> = tools
         .iter()
-        .map(|(tool, version)| measure(&**tool, version, &job))
+        .map(|(tool, version)| measure(&**tool, version, &job, &bounds))
         .collect();
-    let after = measure(&native, "after", &job);
+    let after = measure(&native, "after", &job, &bounds);
     let mut apart = Vec::new();
     let mut compare = |what: &str, name: &str, value: Spread, ours: [Spread; 2], bounds: &[(f64, f64)]| {
         for (i, (floor, share)) in bounds.iter().enumerate() {
