@@ -244,7 +244,7 @@ impl Conduct<'_> {
         limit_s: Option<f64>,
     ) -> Bench<'b> {
         let (system, workload) = (&task.ready.system.name, &task.workload.name);
-        let family = TrialSpec {
+        let mut family = TrialSpec {
             target: target.clone(),
             workload: task.requests.spec.clone(),
             rate: Rate::per_minute(0.0),
@@ -253,6 +253,10 @@ impl Conduct<'_> {
             seed: 0,
             attempt: 0,
         };
+        if let Some(longest) = task.requests.longest_s {
+            let option = ("max_duration_s".to_owned(), longest.to_string());
+            family.loadgen.options.push(option);
+        }
         Bench {
             name: format!("{system}/{workload}"),
             pair: Bench::folder(system, workload, &family, task.requests.count),

@@ -132,6 +132,9 @@ pub struct Workload {
     /// Requests of a trial.
     #[serde(default = "default_requests", alias = "num_requests")]
     pub requests: usize,
+    /// Longest time that requests are sent in a trial, as `30m`: at low rates it has fewer requests.
+    #[serde(default)]
+    pub max_duration: Option<String>,
     /// Arrival process.
     #[serde(default = "poisson")]
     pub arrivals: Arrival,
@@ -369,10 +372,18 @@ impl Workload {
                 "workloads, {name}: requests: write at least 1; max_tokens: at least 2"
             ));
         }
+        if let Some(text) = &self.max_duration {
+            duration(text).map_err(|why| format!("workloads, {name}: max_duration: {why}"))?;
+        }
         match self.start_qps {
             Some(qps) => positive("start_qps", qps).map_err(|why| format!("workloads, {name}: {why}")),
             None => Ok(()),
         }
+    }
+
+    /// Longest time that requests are sent in a trial.
+    pub fn max_duration(&self) -> Option<Duration> {
+        self.max_duration.as_deref().and_then(|text| duration(text).ok())
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Requests {
     pub count: usize,
     /// What to know about it.
     pub notes: Vec<String>,
+    /// Longest time that they are sent, in seconds.
+    pub longest_s: Option<f64>,
     list: Option<Vec<Lengths>>,
 }
 
@@ -61,17 +63,20 @@ impl Requests {
             },
             count: workload.requests,
             notes,
+            longest_s: workload.max_duration().map(|longest| longest.as_secs_f64()),
             list,
         })
     }
 
-    /// How long a trial takes at a rate so that it has all its requests, in seconds.
+    /// How long requests are sent at a rate, in seconds: until all are, or as long as the workload allows; one in any case.
     pub fn duration_s(&self, rate: Rate) -> f64 {
         let factor = match self.spec.arrival {
             Arrival::ClippedPoisson => Gaps::CLIPPED_RATE,
             _ => 1.0,
         };
-        self.count as f64 / (factor * rate.as_per_second())
+        let one = 1.0 / (factor * rate.as_per_second());
+        let all = self.count as f64 * one;
+        self.longest_s.map_or(all, |longest| all.min(longest).max(one))
     }
 
     /// The requests of a trial.

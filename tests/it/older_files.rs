@@ -95,7 +95,7 @@ fn every_published_file_becomes_one_of_ours() {
             (
                 file.search.rule,
                 terms(&file),
-                file.limits.trial().unwrap().as_secs_f64()
+                file.workloads[0].value.max_duration().unwrap().as_secs_f64()
             ),
             (rule, objective, limit),
             "{}",
@@ -164,7 +164,8 @@ fn flags_have_their_meaning() {
         ),
         (Rule::Adaptive, 8, 5.0)
     );
-    assert_eq!(file.limits.trial().unwrap().as_secs(), 45 * 60);
+    let longest = |file: &File| file.workloads[0].value.max_duration().unwrap().as_secs();
+    assert_eq!(longest(&file), 45 * 60);
     assert!(
         file.systems
             .iter()
@@ -187,9 +188,19 @@ fn flags_have_their_meaning() {
         terms(&file),
         [(Quantity::Tbt, 0.9, 0.03), (Quantity::Ttft, 0.9, 0.3)]
     );
-    assert_eq!(file.limits.trial().unwrap().as_secs(), 600);
+    assert_eq!(longest(&file), 600);
     let system = &file.systems[0].value;
     assert_eq!(system.prefill_profile.as_deref(), Some(Path::new("profiles/x")));
+
+    // The quantile by etalon's name for it.
+    let quantile = OlderFlags {
+        tbt_percentile: Some(0.9),
+        ..OlderFlags::default()
+    };
+    assert_eq!(
+        terms(&converted(published("figure-9/yi34b.yml"), &quantile))[1],
+        (Quantity::Tbt, 0.9, 0.2)
+    );
 
     let rates = converted(
         published("figure-9/yi34b.yml"),
@@ -340,9 +351,9 @@ fn what_is_not_here_is_refused_with_the_line() {
             ],
         ),
         (
-            etalon.replacen("timeout: 1200", "timeout: 600", 1),
-            "15",
-            &["timeout: it differs", "a file for each"],
+            etalon.replacen("start_qps: 1,", "start_qps: 1, seed: 7,", 1),
+            "12",
+            &["seed: it differs", "a file for each"],
         ),
         (
             etalon.replacen(
@@ -512,7 +523,7 @@ fn a_veeksha_file_is_a_search_of_one_endpoint() {
         (workload.arrivals, workload.requests),
         (Arrival::Gamma { cv: 0.5 }, 128 * 60)
     );
-    assert_eq!((file.seed, file.limits.trial().unwrap().as_secs()), (7, 60));
+    assert_eq!((file.seed, workload.max_duration().unwrap().as_secs()), (7, 60));
     let endpoint = file.systems[0].value.endpoint.as_ref().unwrap();
     assert_eq!(endpoint.url.as_deref(), Some("http://localhost:8000/v1"));
     assert_eq!(

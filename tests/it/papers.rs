@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use mst::capacity::jobs::PUBLISHED;
 use mst::deployment::{Library, Places};
+use mst::matrix::Requests;
 use mst::matrix::file::{File, Rule, Side};
 use mst::matrix::older::{OlderFlags, read};
+use mst::units::Rate;
 use serde_json::{Value, json};
 
 fn folder() -> PathBuf {
@@ -127,8 +129,11 @@ fn content(file: &File) -> Vec<String> {
         .map(|(s, w)| {
             let mut workload = serde_json::to_value(&file.workloads[w].value).unwrap();
             workload["name"] = Value::Null;
+            workload["max_duration"] = json!(file.workloads[w].value.max_duration());
             if file.search.rule == Rule::Rates {
                 workload["start_qps"] = Value::Null;
+                // Of figures 7 and 9, their document says it.
+                workload["max_duration"] = Value::Null;
             }
             json!([file.systems[s].value.deployment, workload]).to_string()
         })
@@ -211,11 +216,22 @@ fn they_say_what_the_older_files_say() {
             file.objectives().iter().any(|(_, objective)| objective == wanted),
             "{name}: {wanted:?}"
         );
-        // The document says the time limit of figure 7 and 9 by a flag.
-        if converted.search.rule != Rule::Rates {
-            assert_eq!(file.limits.trial(), converted.limits.trial(), "{name}");
-        }
     }
+}
+
+#[test]
+fn a_trial_at_a_low_rate_has_fewer_requests() {
+    let file = paper("figure-5-6-llama70b-strict");
+    let requests = Requests::of(&file.workloads[0].value, &folder(), 42, None).unwrap();
+    let at = |qps: f64| {
+        let rate = Rate::per_second(qps);
+        let seconds = requests.duration_s(rate);
+        (seconds.round(), requests.plan(rate, seconds, 1).len())
+    };
+    // 2048 requests, or those of thirty minutes; one at least.
+    assert_eq!(at(4.0), (512.0, 2048));
+    assert_eq!(at(0.5), (1800.0, 900));
+    assert_eq!(at(1e-4), (10_000.0, 1));
 }
 
 #[test]

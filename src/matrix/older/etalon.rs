@@ -15,6 +15,8 @@ use crate::workload::{Arrival, TokenDistribution};
 
 /// Requests that a vLLM of that time ran at once.
 const BATCH: u32 = 256;
+/// The GPU that is simulated: the tool's files name none, and ask for up to eight of a node.
+const DEVICE: &str = "a100";
 /// Tokens of an iteration with which the tool starts the chunking engine.
 const CHUNK: u32 = 512;
 
@@ -79,15 +81,14 @@ pub(super) fn file(source: Source<'_>, flags: &OlderFlags) -> Result<File, FileE
         {
             draft.note(why);
         } else if let Some(system) = system(job, &naming, flags, source, &mut draft)? {
-            let workload = workload(job, &naming, source, &mut draft)?;
+            let mut workload = workload(job, &naming, source, &mut draft)?;
+            workload.max_duration = flags.max_duration(job.requests.value.timeout);
             draft.pair(system, workload, job.model.referenced);
         }
     }
     let seed = same(source, &older.request_generator_configs, "seed", |g| g.seed)?;
-    let timeout = same(source, &older.request_configs, "timeout", |r| r.timeout)?;
     let mut file = draft.file(source, slo, search(Rule::Etalon, flags))?;
     file.seed = seed.unwrap_or(42);
-    file.limits.trial = flags.trial_limit(timeout.flatten());
     Ok(file)
 }
 
@@ -175,14 +176,8 @@ fn system(
             ));
         }
     };
-    let device = flags.device.as_deref();
-    let default = if tp * pp > 2 {
-        "A100-80 PCIe in fours"
-    } else {
-        "A100-80 PCIe in pairs"
-    };
-    let mut deployment = Deployment::new(&job.model.value.identifier, device.unwrap_or(default));
-    deployment.network_device = (device.is_none() && tp * pp > 1).then(|| "a100_pairwise_nvlink".to_owned());
+    let device = flags.device.as_deref().unwrap_or(DEVICE);
+    let mut deployment = Deployment::new(&job.model.value.identifier, device);
     deployment.tensor_parallel = tp;
     deployment.pipeline_parallel = pp;
     deployment.batching = batching;

@@ -14,7 +14,7 @@ pub struct OlderFlags {
     pub slo_type: Option<String>,
     /// etalon: longest gap between tokens, or deadline of a token.
     pub tbt_slo: Option<f64>,
-    /// etalon: its quantile.
+    /// etalon, and sarathi-serve where `tbt_slo_quantile` is not given: its quantile.
     pub tbt_percentile: Option<f64>,
     /// etalon: longest time to first token.
     pub ttft_slo: Option<f64>,
@@ -46,7 +46,8 @@ pub struct OlderFlags {
     pub max_iterations: Option<u32>,
     /// How near the bounds are at the end, percent. Default 2.5.
     pub min_search_granularity: Option<f64>,
-    /// Time limit of a trial, minutes. Default: 30 for sarathi-serve, for the others what the file says.
+    /// Longest time that requests are sent in a trial, minutes. Default: 30 for sarathi-serve, for the others what the file
+    /// says.
     pub time_limit: Option<f64>,
     /// Which rule chooses the rates. Default: the tool's own.
     pub rule: Option<Rule>,
@@ -99,7 +100,8 @@ impl OlderFlags {
                 "write --tbt-slo, --ttft-slo, --tpot-slo or --deadline-miss-rate-slo",
             ),
             Tool::Sarathi => (
-                given(&etalon),
+                // The quantile has one meaning under both names.
+                given(&etalon.map(|(name, given)| (name, given && name != "--tbt-percentile"))),
                 "etalon",
                 "write --tbt-slo-value and --scheduling-delay-slo-value",
             ),
@@ -168,15 +170,15 @@ impl OlderFlags {
         Entry {
             name: Some("tbt_delay".to_owned()),
             tbt_slo: self.tbt_slo_value,
-            tbt_percentile: self.tbt_slo_quantile,
+            tbt_percentile: self.tbt_slo_quantile.or(self.tbt_percentile),
             scheduling_delay_slo: self.scheduling_delay_slo_value,
             scheduling_delay_percentile: self.scheduling_delay_slo_quantile,
             ..Entry::of(Kind::TbtDelay)
         }
     }
 
-    /// A time limit in the words of the file: `1800s`.
-    pub(super) fn trial_limit(&self, own_s: Option<f64>) -> Option<String> {
+    /// The longest time that requests are sent, in the words of the file: seconds.
+    pub(super) fn max_duration(&self, own_s: Option<f64>) -> Option<String> {
         let asked = self.time_limit.map(|minutes| minutes * 60.0);
         let limit = match (asked, own_s) {
             (Some(a), Some(b)) => Some(a.min(b)),

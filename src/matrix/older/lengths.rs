@@ -84,6 +84,7 @@ pub(super) fn plain(name: &str) -> Workload {
         too_long: TooLong::Trim,
         order: Order::default(),
         requests: 1000,
+        max_duration: None,
         arrivals: Arrival::Poisson,
         start_qps: None,
     }

@@ -96,10 +96,7 @@ pub(super) fn file(source: Source<'_>, flags: &OlderFlags) -> Result<File, FileE
         }
     }
     draft.note(POISSON);
-    let limit = flags.trial_limit(flags.time_limit.is_none().then_some(TIME_LIMIT_S));
-    let mut file = draft.file(source, flags.sarathi_slo(), search(Rule::Sarathi, flags))?;
-    file.limits.trial = limit;
-    Ok(file)
+    draft.file(source, flags.sarathi_slo(), search(Rule::Sarathi, flags))
 }
 
 /// One search.
@@ -123,6 +120,7 @@ fn job(
     .map_err(|why| source.at(trace, why))?;
     workload.requests = trace.value.num_requests;
     workload.start_qps = Some(trace.value.start_qps);
+    workload.max_duration = flags.max_duration(flags.time_limit.is_none().then_some(TIME_LIMIT_S));
     let length = if naming.depends_on_length(&scheduler.value) {
         trace.value.max_seq_len
     } else {

@@ -20,7 +20,8 @@ pub(super) fn file(source: Source<'_>, flags: &OlderFlags) -> Result<File, FileE
     let timeout_s = benchmark.runtime.benchmark_timeout.unwrap_or(300.0);
     let mut workload = workload(source, benchmark)?;
     workload.start_qps = Some(older.start_value);
-    // As many as the highest rate can send within the time limit, which then ends every trial.
+    workload.max_duration = flags.max_duration(Some(timeout_s));
+    // As many as the highest rate sends in that time.
     let most = (older.max_value * timeout_s).ceil().clamp(1.0, 1e6) as usize;
     workload.requests = match benchmark.runtime.max_sessions {
         Some(sessions) if sessions > 0 => most.min(usize::try_from(sessions).unwrap_or(most)),
@@ -42,7 +43,6 @@ pub(super) fn file(source: Source<'_>, flags: &OlderFlags) -> Result<File, FileE
     };
     let mut file = draft.file(source, slo(source, benchmark)?, rule)?;
     file.seed = benchmark.seed.unwrap_or(42);
-    file.limits.trial = flags.trial_limit(Some(timeout_s));
     Ok(file)
 }
 
