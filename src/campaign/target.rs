@@ -92,7 +92,7 @@ impl Target {
     }
 
     /// Names the target in the identity of a trial: as it was told, else by the command or the URL.
-    fn label_of(settings: &Settings) -> String {
+    pub fn label_of(settings: &Settings) -> String {
         let command = || settings.server.as_ref().map(|server| server.argv.join(" "));
         settings
             .target_label
@@ -148,7 +148,7 @@ impl Target {
                 api: settings.api,
                 model,
             },
-            label: String::new(),
+            label: Self::label_of(settings),
             encoding: PromptEncoding::ANY_IDS,
             notes: Vec::new(),
             key: None,

@@ -6,7 +6,7 @@ use super::capacity::{default_threads, failure, terminal};
 use super::exit::{Exit, Failure, Outcome};
 use super::interrupt::Interrupt;
 use crate::matrix::file::{Rule, SearchRule};
-use crate::matrix::{self, Conduct, Trouble};
+use crate::matrix::{self, Conduct, Input, Trouble};
 use crate::slo::objective::Seen;
 use crate::store::Store;
 
@@ -57,14 +57,19 @@ pub(crate) fn run(args: Args) -> Outcome {
         .map_err(Failure::input)?;
     let interrupt = Interrupt::listen()?;
     let mut observer = terminal();
+    let environment: Vec<(String, String)> = std::env::vars().collect();
     let conduct = Conduct {
-        file: &source.file,
-        base: source.base.clone(),
-        side: args.source.side(),
+        input: Input {
+            file: &source.file,
+            base: &source.base,
+            side: args.source.side(),
+            cluster_profile: None,
+            environment: &environment,
+            profile: &super::capacity::source::prefill_curve,
+        },
         store: &store,
         threads: default_threads(),
-        environment: std::env::vars().collect(),
-        profile: &super::capacity::source::prefill_curve,
+        stored: false,
         interrupted: &|| interrupt.is_set(),
         told: &|_| {},
     };

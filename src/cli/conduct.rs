@@ -246,9 +246,11 @@ fn exit_of(error: &TrialError) -> Exit {
         | TrialError::Suspended { .. }
         | TrialError::ClientTooSlow(_) => Exit::LoadGenerator,
         TrialError::Store(StoreError::Malformed { .. }) => Exit::Input,
-        TrialError::Store(_) | TrialError::Lease(_) | TrialError::NoTimeLeft(_) | TrialError::Interrupted => {
-            Exit::Unexpected
-        }
+        TrialError::Store(_)
+        | TrialError::Lease(_)
+        | TrialError::NoTimeLeft(_)
+        | TrialError::NotStored(_)
+        | TrialError::Interrupted => Exit::Unexpected,
     }
 }
 

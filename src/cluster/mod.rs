@@ -16,7 +16,8 @@ pub mod watch;
 pub use memory::Memory;
 pub use profile::{DriverShare, Profile, ProfileError, ServerShare, TrialShare};
 pub use scripts::{
-    DriveContext, ExploreContext, ReportContext, Scripts, ScriptsError, ServerContext, TrialContext,
+    CapacityContext, DriveContext, ExploreContext, ReportContext, Scripts, ScriptsError, ServerContext,
+    TrialContext,
 };
 pub use templates::{SCRIPTS, Script, TemplateError, Templates};
 pub use walltime::Walltime;

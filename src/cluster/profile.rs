@@ -143,6 +143,45 @@ impl Default for TrialShare {
     }
 }
 
+impl ServerShare {
+    /// GPUs on all of its nodes.
+    pub fn gpus_in_all(&self) -> u32 {
+        let text = self.gres.as_ref().unwrap_or(&self.gpus);
+        let number = text
+            .rsplit(':')
+            .next()
+            .and_then(|number| number.parse::<u32>().ok());
+        // `gpu:a100` is one.
+        number.unwrap_or(1).saturating_mul(self.nodes)
+    }
+
+    /// The same with so many GPUs in all, of the same type; a cluster whose servers take none stays one.
+    #[must_use]
+    pub fn with_gpus(&self, gpus: u32) -> Self {
+        if self.gpus_in_all() == 0 {
+            return self.clone();
+        }
+        let each = gpus.div_ceil(self.nodes).to_string();
+        let counted = |text: &str| match text.rsplit_once(':') {
+            Some((kind, number)) if number.parse::<u32>().is_ok() => format!("{kind}:{each}"),
+            None if text.parse::<u32>().is_ok() => each.clone(),
+            _ => format!("{text}:{each}"),
+        };
+        Self {
+            gpus: counted(&self.gpus),
+            // A list of resources stays as it was written.
+            gres: self.gres.as_ref().map(|gres| {
+                if gres.contains(',') {
+                    gres.clone()
+                } else {
+                    counted(gres)
+                }
+            }),
+            ..self.clone()
+        }
+    }
+}
+
 /// A profile that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{}: {problem}", path.display(), line.map_or(String::new(), |line| format!(":{line}")))]

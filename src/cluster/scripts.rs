@@ -1,9 +1,13 @@
 //! Job scripts and the options of job steps, made from the cluster profile and the templates.
 
+mod capacity;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
+
+pub use capacity::CapacityContext;
 
 use super::parts::{Part, pairs};
 use super::profile::{Profile, ProfileError};

@@ -22,15 +22,18 @@ pub enum Script {
     Server,
     /// A part of an exploration, or what gathers the parts.
     Explore,
+    /// The searches of a system on a workload, or what gathers all of them.
+    Capacity,
 }
 
 /// All of them.
-pub const SCRIPTS: [Script; 5] = [
+pub const SCRIPTS: [Script; 6] = [
     Script::Drive,
     Script::Report,
     Script::Trial,
     Script::Server,
     Script::Explore,
+    Script::Capacity,
 ];
 
 impl Script {
@@ -42,6 +45,7 @@ impl Script {
             Self::Trial => "trial.slurm.j2",
             Self::Server => "server.slurm.j2",
             Self::Explore => "explore.slurm.j2",
+            Self::Capacity => "capacity.slurm.j2",
         }
     }
 
@@ -53,6 +57,7 @@ impl Script {
             Self::Trial => include_str!("../../slurm/trial.slurm.j2"),
             Self::Server => include_str!("../../slurm/server.slurm.j2"),
             Self::Explore => include_str!("../../slurm/explore.slurm.j2"),
+            Self::Capacity => include_str!("../../slurm/capacity.slurm.j2"),
         }
     }
 }

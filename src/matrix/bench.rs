@@ -70,7 +70,12 @@ impl Bench<'_> {
     /// The folder of a system on a workload: its names, and what makes its trials comparable.
     pub fn folder(system: &str, workload: &str, spec: &TrialSpec, requests: usize) -> String {
         let family = family(spec, requests);
-        format!("{}_{}_{}", slug(system), slug(workload), &family[..8])
+        format!("{}{}", Self::prefix(system, workload), &family[..8])
+    }
+
+    /// What the names of all such folders begin with.
+    pub(super) fn prefix(system: &str, workload: &str) -> String {
+        format!("{}_{}_", slug(system), slug(workload))
     }
 
     /// Takes the lease of its folder, and clears what a killed driver left there.

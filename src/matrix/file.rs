@@ -1,5 +1,6 @@
 //! The file of `mst capacity`, as it stands: systems, workloads and objectives, every combination of which is searched.
 
+mod only;
 mod search;
 
 use std::collections::BTreeMap;
@@ -341,8 +342,12 @@ impl System {
 
     /// GPUs that it takes.
     pub fn gpus(&self) -> u32 {
-        let simulated = self.deployment.as_ref().map_or(1, Deployment::gpus);
-        self.gpus.unwrap_or(simulated)
+        self.gpus_said().unwrap_or(1)
+    }
+
+    /// The same, where the file says it.
+    pub fn gpus_said(&self) -> Option<u32> {
+        self.gpus.or(self.deployment.as_ref().map(Deployment::gpus))
     }
 }
 

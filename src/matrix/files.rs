@@ -1,6 +1,6 @@
 //! What a run of searches leaves beside its trials: the answers for programs and tables, and pictures.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::bench::Bench;
 use super::outcome::Outcome;
@@ -14,13 +14,22 @@ pub const OUTCOMES: &str = "outcomes";
 /// Points of a distribution's picture.
 const STEPS: usize = 200;
 
+/// Where the answers are written, below the root of the results. Those of a part of a file have a place of their own, so that
+/// parts can be searched side by side.
+pub fn place(only: Option<&str>) -> PathBuf {
+    match only {
+        Some(name) => Path::new(OUTCOMES).join("only").join(file_name(name)),
+        None => PathBuf::from(OUTCOMES),
+    }
+}
+
 /// Writes the answers: `outcomes.json`, `outcomes.csv`, and a picture of each response curve and of the distributions at the
-/// answer.
+/// answer. `only` is the part of the file that they are of.
 ///
 /// # Errors
 /// When a file cannot be written. A picture that cannot be drawn costs itself only.
-pub fn write_all(store: &Store, outcomes: &[Outcome]) -> Result<(), StoreError> {
-    let folder = store.root().join(OUTCOMES);
+pub fn write_all(store: &Store, outcomes: &[Outcome], only: Option<&str>) -> Result<(), StoreError> {
+    let folder = store.root().join(place(only));
     fs_err::create_dir_all(&folder)?;
     write_json(&folder.join("outcomes.json"), &outcomes)?;
     fs_err::write(
@@ -28,9 +37,7 @@ pub fn write_all(store: &Store, outcomes: &[Outcome]) -> Result<(), StoreError> 
         table(outcomes).map_err(std::io::Error::other)?,
     )?;
     for outcome in outcomes {
-        let name = outcome
-            .name
-            .replace(|c: char| !c.is_ascii_alphanumeric() && c != '.' && c != '-', "_");
+        let name = file_name(&outcome.name);
         let mut charts = Vec::from_iter(curve(outcome));
         charts.extend(distributions(store.root(), outcome));
         for chart in charts {
@@ -42,6 +49,11 @@ pub fn write_all(store: &Store, outcomes: &[Outcome]) -> Result<(), StoreError> 
         }
     }
     Ok(())
+}
+
+/// A name as a file can bear it.
+pub fn file_name(name: &str) -> String {
+    name.replace(|c: char| !c.is_ascii_alphanumeric() && c != '.' && c != '-', "_")
 }
 
 /// A line a bound of every trial.

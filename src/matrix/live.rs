@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 use super::bench::Bench;
 use super::file::{EndpointEntry, Workload};
 use super::requests::Requests;
-use crate::campaign::{self, Target};
+use crate::campaign::{self, Home, Target, TargetError};
 use crate::executor::local::Local;
 use crate::loadgen::{API_KEY_VARIABLE, Limits, LoadGenError, LoadGenerator, ResultsJson, TrialJob};
 use crate::runner::live::{Live, Setup};
 use crate::runner::{Judged, Trial, TrialError, TrialRunner};
 use crate::search::Probe;
-use crate::settings::{self, LoadGenChoice, Settings, Sources};
+use crate::server::ServerError;
+use crate::settings::{self, LoadGenChoice, ServerSettings, Settings, Sources};
 use crate::slo::objective::Objective;
 use crate::store::{Manifest, layout, measured, write_json};
 use crate::trial::{LoadGenSpec, Measurement, TargetSpec, TrialSpec};
@@ -20,14 +21,19 @@ use crate::trial::{LoadGenSpec, Measurement, TargetSpec, TrialSpec};
 /// The list of lengths in the folder of a bench.
 const LENGTHS: &str = "lengths.csv";
 
-/// An endpoint that answers, and the program that loads it.
-pub(super) struct Endpoint {
+/// What the settings of an endpoint say: how it is loaded, before anybody is asked.
+pub(super) struct Loader {
     settings: Settings,
-    target: Target,
     loadgen: Box<dyn LoadGenerator>,
     spec: LoadGenSpec,
-    /// What was found out on the way.
-    pub(super) notes: Vec<String>,
+}
+
+/// An endpoint and the program that loads it.
+pub(super) struct Endpoint<'a> {
+    settings: &'a Settings,
+    loadgen: &'a dyn LoadGenerator,
+    spec: &'a LoadGenSpec,
+    target: Target,
 }
 
 /// Why an endpoint cannot be loaded.
@@ -39,18 +45,23 @@ pub(super) enum EndpointProblem {
     /// It does not answer as it should.
     #[error("{0}")]
     Unreachable(String),
+    /// A server of ours that cannot be had.
+    #[error("{0}")]
+    Server(String),
+    /// Asked to stop.
+    #[error("interrupted")]
+    Interrupted,
 }
 
-impl Endpoint {
-    /// Asks an endpoint what it serves. `environment` is the process environment.
+impl Loader {
+    /// Reads the settings of an endpoint. `environment` is the process environment.
     ///
     /// # Errors
-    /// When a setting is wrong, or the endpoint does not answer.
-    pub(super) fn open(
+    /// When a setting is wrong.
+    pub(super) fn of(
         entry: &EndpointEntry,
         results: &Path,
         environment: &[(String, String)],
-        interrupted: &dyn Fn() -> bool,
     ) -> Result<Self, EndpointProblem> {
         let mut flags: Vec<(String, String)> = entry.settings.clone().into_iter().collect();
         // Also where it is empty: the file decides what is loaded, not the environment.
@@ -72,39 +83,80 @@ impl Endpoint {
         let settings = loaded.settings;
         let (loadgen, spec) =
             campaign::load_generator(&settings).map_err(|e| EndpointProblem::Input(e.to_string()))?;
-        let mut notes = Vec::new();
-        let target = Target::open(&settings, None, interrupted, &mut |note| {
-            notes.push(note.to_owned());
-        })
-        .map_err(|e| EndpointProblem::Unreachable(e.to_string()))?;
-        notes.extend(target.notes.iter().cloned());
         Ok(Self {
             settings,
-            target,
             loadgen,
             spec,
-            notes,
         })
     }
 
-    /// Names it in the identity of a trial.
-    pub(super) fn target(&self) -> TargetSpec {
-        TargetSpec {
-            label: self.target.label.clone(),
-            model: self.target.model().to_owned(),
-            api: self.settings.api.path().to_owned(),
-        }
+    /// The settings.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
-    /// Names the load generator, with everything that changes what it measures.
-    pub(super) fn loadgen(&self, limit_s: Option<f64>) -> LoadGenSpec {
-        let mut spec = self.spec.clone();
-        let drain = self.settings.drain.as_secs_f64();
-        spec.options.push(("drain_s".to_owned(), drain.to_string()));
-        if let Some(limit) = limit_s {
-            spec.options.push(("trial_limit_s".to_owned(), limit.to_string()));
+    /// The model server that is ours.
+    pub(super) fn server(&self) -> Option<&ServerSettings> {
+        self.settings.server.as_ref()
+    }
+
+    /// Starts the server that is ours, in its home, and asks the endpoint what it serves.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub(super) fn open(
+        &self,
+        home: Option<&Home<'_>>,
+        interrupted: &dyn Fn() -> bool,
+        note: &mut dyn FnMut(&str),
+    ) -> Result<Endpoint<'_>, EndpointProblem> {
+        let is_ours = self.settings.server.is_some();
+        let target = Target::open(&self.settings, home, interrupted, note).map_err(|error| match error {
+            TargetError::Server(ServerError::Interrupted) => EndpointProblem::Interrupted,
+            TargetError::Server(ServerError::Unusable(why)) => EndpointProblem::Input(why),
+            error if is_ours => EndpointProblem::Server(error.to_string()),
+            error => EndpointProblem::Unreachable(error.to_string()),
+        })?;
+        for text in &target.notes {
+            note(text);
         }
-        spec
+        Ok(self.endpoint(target))
+    }
+
+    /// What can be said of the endpoint while nobody is asked; `stored` are the models of the trials that are stored of it.
+    ///
+    /// # Errors
+    /// When that does not tell which model is meant.
+    pub(super) fn unopened(&self, stored: &[String]) -> Result<Endpoint<'_>, EndpointProblem> {
+        let mut settings = self.settings.clone();
+        if settings.server.is_none() && settings.url.is_none() {
+            // The embedded server is a part of this process.
+            return self.open(None, &|| false, &mut |_| {});
+        }
+        if settings.model.is_none() {
+            if stored.len() > 1 {
+                return Err(EndpointProblem::Input(format!(
+                    "trials of {} are stored; say which is meant: settings: {{MODEL: ...}}",
+                    stored.join(" and ")
+                )));
+            }
+            settings.model = stored.first().cloned();
+        }
+        Ok(self.endpoint(Target::unopened(&settings)))
+    }
+
+    /// Names the endpoint in the identity of a trial, where nobody has to be asked for it.
+    pub(super) fn label(&self) -> String {
+        Target::label_of(&self.settings)
+    }
+
+    fn endpoint(&self, target: Target) -> Endpoint<'_> {
+        Endpoint {
+            settings: &self.settings,
+            loadgen: self.loadgen.as_ref(),
+            spec: &self.spec,
+            target,
+        }
     }
 
     /// Whether its load generator can send a workload, and tells what an objective looks at.
@@ -139,6 +191,28 @@ impl Endpoint {
         }
         Ok(())
     }
+}
+
+impl Endpoint<'_> {
+    /// Names it in the identity of a trial.
+    pub(super) fn target(&self) -> TargetSpec {
+        TargetSpec {
+            label: self.target.label.clone(),
+            model: self.target.model().to_owned(),
+            api: self.settings.api.path().to_owned(),
+        }
+    }
+
+    /// Names the load generator, with everything that changes what it measures.
+    pub(super) fn loadgen(&self, limit_s: Option<f64>) -> LoadGenSpec {
+        let mut spec = self.spec.clone();
+        let drain = self.settings.drain.as_secs_f64();
+        spec.options.push(("drain_s".to_owned(), drain.to_string()));
+        if let Some(limit) = limit_s {
+            spec.options.push(("trial_limit_s".to_owned(), limit.to_string()));
+        }
+        spec
+    }
 
     /// Runs `with` with a runner of live trials. The bench's folder is leased meanwhile.
     ///
@@ -155,9 +229,10 @@ impl Endpoint {
         let lengths_file = Self::lengths_file(bench, &folder)?;
         let job = |spec: &TrialSpec| self.job(spec, lengths_file.clone());
         let slurm_job_id = std::env::var("SLURM_JOB_ID").ok();
-        let url = self.target.url();
-        let manifest = |spec: &TrialSpec, probe: &Probe, measured: &Measurement| {
-            bench.manifest(spec, probe, measured, &url, slurm_job_id.as_deref())
+        // A server of ours that was started again may be elsewhere.
+        let manifest = |spec: &TrialSpec, probe: &Probe, measured: &Measurement| Manifest {
+            server: self.target.server_facts(),
+            ..bench.manifest(spec, probe, measured, &self.target.url(), slurm_job_id.as_deref())
         };
         let files = |folder: &Path, _: &Manifest, trial: &Trial, judged: &Judged<'_>| {
             measured::write(&folder.join(measured::FILE_NAME), &trial.measurement)?;
@@ -177,7 +252,7 @@ impl Endpoint {
         let mut live = Live::new(Setup {
             store: bench.store,
             lease: &lease,
-            loadgen: self.loadgen.as_ref(),
+            loadgen: self.loadgen,
             executor: &Local,
             job: &job,
             manifest: &manifest,
@@ -201,7 +276,7 @@ impl Endpoint {
     }
 
     fn job(&self, spec: &TrialSpec, lengths_file: Option<PathBuf>) -> TrialJob {
-        let settings = &self.settings;
+        let settings = self.settings;
         TrialJob {
             spec: spec.clone(),
             endpoint: self.target.endpoint(),

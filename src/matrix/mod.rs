@@ -13,12 +13,13 @@ mod outcome;
 mod pack;
 mod requests;
 mod simulated;
+mod stored;
 
 pub use bench::{Bench, Found, RawReader};
-pub use conduct::{Conduct, ConductError};
-pub use files::{OUTCOMES, write_all};
+pub use conduct::{Conduct, ConductError, Input, Job, Jobs};
+pub use files::{OUTCOMES, file_name, place, write_all};
 pub use known::Known;
-pub use outcome::{Combination, CurvePoint, Outcome, Trouble};
-pub use pack::{Packed, pack};
+pub use outcome::{Combination, CurvePoint, LimitsRecord, Outcome, Trouble};
+pub use pack::{Packed, chains, pack};
 pub use requests::Requests;
 pub use simulated::Simulated;

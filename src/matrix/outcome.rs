@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::bench::{Bench, Found};
-use super::file::Rule;
+use super::file::{Limits, Rule};
 use crate::criterion::{Ruling, Verdict};
 use crate::search::Status;
 use crate::slo::objective::Seen;
@@ -26,6 +26,26 @@ pub struct Combination {
     pub origin: String,
     /// GPUs that the system takes.
     pub gpus: u32,
+    /// The time limits that it was searched under.
+    pub limits: LimitsRecord,
+}
+
+/// Time limits in seconds; `null` where there was none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct LimitsRecord {
+    /// Of a trial.
+    pub trial_s: Option<f64>,
+    /// Of everything.
+    pub total_s: Option<f64>,
+}
+
+impl From<&Limits> for LimitsRecord {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            trial_s: limits.trial().map(|limit| limit.as_secs_f64()),
+            total_s: limits.total().map(|limit| limit.as_secs_f64()),
+        }
+    }
 }
 
 /// Why there is no answer, or only a part of one.

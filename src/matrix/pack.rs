@@ -30,12 +30,39 @@ pub fn pack(outcomes: &[Outcome], slots: u32) -> Result<Packed, String> {
     schedule(&jobs, slots)
 }
 
+/// Which earlier jobs must have ended before each may begin, so that never more than `slots` GPUs are in use, however long
+/// each takes. Every job is given GPUs of its own in turn: those whose queue is shortest. Jobs without a GPU wait for nobody.
+///
+/// # Errors
+/// When a job takes more GPUs than there are.
+pub fn chains(gpus: &[u32], slots: u32) -> Result<Vec<Vec<usize>>, String> {
+    // Of each GPU the jobs in its queue, and the last of them.
+    let mut queues: Vec<(usize, Option<usize>)> = vec![(0, None); slots as usize];
+    let mut all = Vec::with_capacity(gpus.len());
+    for (job, taken) in gpus.iter().enumerate() {
+        if *taken > slots {
+            return Err(too_many(*taken, slots));
+        }
+        queues.sort_unstable();
+        let mine = &mut queues[..*taken as usize];
+        let mut before: Vec<usize> = mine.iter().filter_map(|(_, last)| *last).collect();
+        before.sort_unstable();
+        before.dedup();
+        let length = mine.iter().map(|(length, _)| length + 1).max().unwrap_or(0);
+        mine.fill((length, Some(job)));
+        all.push(before);
+    }
+    Ok(all)
+}
+
+fn too_many(gpus: u32, slots: u32) -> String {
+    format!("a system takes {gpus} GPUs, and there are {slots}: its searches do not fit")
+}
+
 /// Jobs of so many GPUs and hours.
 fn schedule(jobs: &[(u32, f64)], slots: u32) -> Result<Packed, String> {
     if let Some((gpus, _)) = jobs.iter().find(|(gpus, _)| *gpus > slots) {
-        return Err(format!(
-            "a system takes {gpus} GPUs, and there are {slots}: its searches do not fit"
-        ));
+        return Err(too_many(*gpus, slots));
     }
     let mut waiting: Vec<(u32, f64)> = jobs.to_vec();
     // Largest first, of equal ones the longest.
@@ -77,5 +104,59 @@ mod tests {
         assert_eq!(packed.hours, 3.0);
         assert_eq!(packed.gpu_hours, 12.0);
         assert!(schedule(&[(8, 1.0)], 4).unwrap_err().contains('8'));
+    }
+    /// Most GPUs in use at once when every job begins as soon as those before it have ended.
+    fn most_in_use(gpus: &[u32], before: &[Vec<usize>], hours: &[f64]) -> u32 {
+        let mut ends: Vec<f64> = Vec::new();
+        let mut spans = Vec::new();
+        for (job, before) in before.iter().enumerate() {
+            let begins = before.iter().map(|j| ends[*j]).fold(0.0, f64::max);
+            ends.push(begins + hours[job]);
+            spans.push((begins, begins + hours[job]));
+        }
+        let in_use = |at: f64| {
+            let running = spans
+                .iter()
+                .zip(gpus)
+                .filter(|((from, to), _)| *from <= at && at < *to);
+            running.map(|(_, gpus)| gpus).sum()
+        };
+        spans.iter().map(|(from, _)| in_use(*from)).max().unwrap_or(0)
+    }
+
+    #[test]
+    fn chained_jobs_never_take_more_gpus_than_there_are() {
+        let mut state = 1_u64;
+        let mut draw = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) % below
+        };
+        let mut full = 0;
+        for _ in 0..300 {
+            let slots = 1 + draw(8) as u32;
+            let mut gpus: Vec<u32> = (0..1 + draw(12))
+                .map(|_| draw(u64::from(slots) + 1) as u32)
+                .collect();
+            gpus.sort_unstable_by(|a, b| b.cmp(a));
+            let before = chains(&gpus, slots).unwrap();
+            for _ in 0..5 {
+                let hours: Vec<f64> = gpus.iter().map(|_| 1.0 + draw(9) as f64).collect();
+                let most = most_in_use(&gpus, &before, &hours);
+                assert!(most <= slots, "{gpus:?} on {slots}: {before:?}");
+                full += u32::from(most == slots);
+            }
+        }
+        // They are used, too.
+        assert!(full > 500, "{full}");
+    }
+
+    #[test]
+    fn a_job_waits_only_where_there_is_no_room() {
+        assert_eq!(chains(&[2, 1, 1, 0], 4).unwrap(), vec![Vec::<usize>::new(); 4]);
+        assert_eq!(
+            chains(&[2, 2, 1, 1, 0], 2).unwrap(),
+            [vec![], vec![0], vec![1], vec![1], vec![]]
+        );
+        assert!(chains(&[1, 3], 2).unwrap_err().contains('3'));
     }
 }

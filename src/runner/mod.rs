@@ -13,6 +13,7 @@ use crate::loadgen::LoadGenError;
 use crate::search::{Bracket, Probe};
 use crate::store::{LeaseError, StoreError};
 use crate::trial::{Measurement, TrialId, TrialSpec};
+use crate::units::Rate;
 
 /// Trouble that is not the service's answer. Never a verdict.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +57,12 @@ pub enum TrialError {
     /// The job ends before the trial would.
     #[error("{0}")]
     NoTimeLeft(String),
+    /// Only what is stored was to be judged.
+    #[error(
+        "the search asks for a trial at {:.4} requests a second, which is not stored",
+        .0.as_per_second()
+    )]
+    NotStored(Rate),
     /// Asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -68,6 +75,7 @@ impl TrialError {
             Self::LoadGen(LoadGenError::Unusable { .. })
             | Self::Lease(_)
             | Self::NoTimeLeft(_)
+            | Self::NotStored(_)
             | Self::Interrupted => false,
             Self::Executor(error) => error.is_worth_a_retry(),
             Self::LoadGen(_)

@@ -3,7 +3,9 @@
 mod accuracy;
 mod faults;
 mod follow_up;
+mod hosted;
 mod searches;
+mod submit;
 
 use std::path::Path;
 use std::process::Output;

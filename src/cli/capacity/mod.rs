@@ -3,6 +3,7 @@
 pub(crate) mod objective_args;
 mod replay;
 pub(crate) mod source;
+mod submit;
 mod told;
 
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use std::path::PathBuf;
 use super::Format;
 use super::exit::{Exit, Failure, Outcome};
 use super::interrupt::Interrupt;
-use crate::matrix::{self, Conduct, ConductError, Trouble};
+use crate::matrix::{self, Conduct, ConductError, Input, Trouble};
 use crate::report::{Bars, Lines, Observer};
 use crate::store::Store;
 use source::SourceArgs;
@@ -35,7 +36,13 @@ pub(crate) struct Args {
     /// Decide recorded searches and objectives of etalon, sarathi-serve and veeksha again, and compare
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "config")]
     replay: Vec<PathBuf>,
-    /// GPUs that searches are packed on, to tell how long they would take there
+    /// Search only one system on one workload, or only one objective there
+    #[arg(long, value_name = "SYSTEM/WORKLOAD[/SLO]")]
+    only: Option<String>,
+    /// Run no trial, and judge what is stored: also while other searches run
+    #[arg(long)]
+    stored: bool,
+    /// GPUs that searches are packed on, to tell how long they would take there; with --submit, most GPUs in use at once
     #[arg(long, value_name = "GPUS")]
     slots: Option<u32>,
     /// Simulations side by side [default: all cores]
@@ -44,6 +51,13 @@ pub(crate) struct Args {
     /// How the answer is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    /// Submit a job for each system and workload, and a last one that writes the outcomes of all; with --dry-run, print the
+    /// scripts
+    #[arg(long, conflicts_with_all = ["stored", "replay"], help_heading = "Slurm")]
+    submit: bool,
+    /// The cluster profile [default: slurm/cluster.yml where it is there]
+    #[arg(long, value_name = "FILE", help_heading = "Slurm")]
+    cluster_profile: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
@@ -55,6 +69,10 @@ Examples:
                                                            one search by flags
   mst capacity capacity.yml --tbt-slo-value 0.2            another objective: what is stored is judged first
   mst capacity capacity.yml --format json                  for programs
+  mst capacity capacity.yml --only chunked-512/chat        one system on one workload
+  mst capacity capacity.yml --submit                       under Slurm, a job for each system and workload
+  mst capacity capacity.yml --submit --slots 8             the same, on at most 8 GPUs at once
+  mst capacity capacity.yml --stored                       no trial: what is stored by now, judged
   mst capacity --replay timelines.json                     recorded decisions, decided again
 
 Exit codes: 0 every search has an answer; 4 an objective is met at no rate; 5 an answer is undecided; 3 the file; 10 a load
@@ -74,7 +92,23 @@ pub(crate) fn run(args: Args) -> Outcome {
     if args.source.is_empty() {
         return Err(Failure::new(Exit::Usage, anyhow::anyhow!(source::NOTHING)));
     }
-    let source = args.source.read().map_err(Failure::input)?;
+    let mut source = args.source.read().map_err(Failure::input)?;
+    if let Some(name) = &args.only {
+        let narrowed = source.file.only(name);
+        source.file = narrowed.map_err(|why| Failure::input(anyhow::anyhow!("--only: {why}")))?;
+    }
+    let environment: Vec<(String, String)> = std::env::vars().collect();
+    let input = Input {
+        file: &source.file,
+        base: &source.base,
+        side: args.source.side(),
+        cluster_profile: args.cluster_profile.as_deref(),
+        environment: &environment,
+        profile: &source::prefill_curve,
+    };
+    if args.submit {
+        return submit::submit(&args, &input);
+    }
     if args.dry_run {
         return told::plan(&source, args.format);
     }
@@ -84,19 +118,23 @@ pub(crate) fn run(args: Args) -> Outcome {
     let mut observer = terminal();
     let progress = told::Progress::new(&source.file);
     let conduct = Conduct {
-        file: &source.file,
-        base: source.base.clone(),
-        side: args.source.side(),
+        input,
         store: &store,
         threads: args.threads.unwrap_or_else(default_threads),
-        environment: std::env::vars().collect(),
-        profile: &source::prefill_curve,
+        stored: args.stored,
         interrupted: &|| interrupt.is_set(),
         told: &|outcome| progress.told(outcome),
     };
     let outcomes = conduct.run(observer.as_mut()).map_err(failure)?;
-    matrix::write_all(&store, &outcomes)?;
-    told::print(&outcomes, &source, &output, args.slots, args.format)?;
+    let only = args.only.as_deref();
+    matrix::write_all(&store, &outcomes, only)?;
+    let told = told::Told {
+        source: &source,
+        place: &output.join(matrix::place(only)),
+        slots: args.slots,
+        stored: args.stored,
+    };
+    told.print(&outcomes, args.format)?;
     if interrupt.is_set() {
         let error = anyhow::anyhow!("stopped; everything measured is kept, run again to go on");
         return Err(Failure::new(interrupt.exit(), error));

@@ -1,5 +1,7 @@
 //! What is searched: a file of ours, one of the older tools', or flags.
 
+mod flags;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};

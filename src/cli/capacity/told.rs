@@ -11,7 +11,7 @@ use super::source::SourceFile;
 use crate::cli::Format;
 use crate::cli::exit::{Exit, Outcome as Verb};
 use crate::matrix::file::File;
-use crate::matrix::{Outcome, pack};
+use crate::matrix::{Outcome, Trouble, pack};
 use crate::report::summary::status_word;
 
 /// Tells of outcomes as they come.
@@ -85,52 +85,69 @@ pub(super) fn plan(source: &SourceFile, format: Format) -> Verb {
     Ok(Exit::Done)
 }
 
-/// The answers.
-pub(super) fn print(
-    outcomes: &[Outcome],
-    source: &SourceFile,
-    output: &Path,
-    slots: Option<u32>,
-    format: Format,
-) -> anyhow::Result<()> {
-    if format == Format::Json {
-        return crate::cli::print_json(&outcomes);
-    }
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", table(outcomes))?;
-    writeln!(out)?;
-    for outcome in outcomes.iter().filter(|o| o.error.is_some()) {
-        let error = outcome.error.as_deref().unwrap_or_default();
-        writeln!(out, "{}: {error}", outcome.name)?;
-    }
-    let mut notes: Vec<&String> = source.file.notes.iter().collect();
-    notes.extend(outcomes.iter().flat_map(|o| &o.notes));
-    let mut told = std::collections::BTreeSet::new();
-    for note in notes {
-        if told.insert(note) {
-            writeln!(out, "note: {note}")?;
+/// How the answers are told.
+pub(super) struct Told<'a> {
+    /// What was searched.
+    pub(super) source: &'a SourceFile,
+    /// Where the answers lie.
+    pub(super) place: &'a Path,
+    /// GPUs that searches are packed on.
+    pub(super) slots: Option<u32>,
+    /// Whether no trial was to be run.
+    pub(super) stored: bool,
+}
+
+impl Told<'_> {
+    /// Prints the answers.
+    pub(super) fn print(&self, outcomes: &[Outcome], format: Format) -> anyhow::Result<()> {
+        if format == Format::Json {
+            return crate::cli::print_json(&outcomes);
         }
-    }
-    if let Some(slots) = slots {
-        match pack(outcomes, slots) {
-            Ok(packed) => writeln!(
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{}", table(outcomes))?;
+        writeln!(out)?;
+        for outcome in outcomes.iter().filter(|o| o.error.is_some()) {
+            let error = outcome.error.as_deref().unwrap_or_default();
+            writeln!(out, "{}: {error}", outcome.name)?;
+        }
+        let mut notes: Vec<&String> = self.source.file.notes.iter().collect();
+        notes.extend(outcomes.iter().flat_map(|o| &o.notes));
+        let mut told = std::collections::BTreeSet::new();
+        for note in notes {
+            if told.insert(note) {
+                writeln!(out, "note: {note}")?;
+            }
+        }
+        if let Some(slots) = self.slots {
+            match pack(outcomes, slots) {
+                Ok(packed) => writeln!(
+                    out,
+                    "{:.1} GPU-hours of load, {:.1} h on {slots} GPUs, {:.0} % of them in use",
+                    packed.gpu_hours,
+                    packed.hours,
+                    100.0 * packed.gpu_hours / (packed.hours * f64::from(slots)).max(f64::MIN_POSITIVE)
+                )?,
+                Err(why) => writeln!(out, "note: {why}")?,
+            }
+        }
+        writeln!(
+            out,
+            "{} searches; curves and margins in {}",
+            outcomes.len(),
+            self.place.display()
+        )?;
+        let unfinished = outcomes
+            .iter()
+            .filter(|o| o.trouble == Some(Trouble::Stopped))
+            .count();
+        if self.stored && unfinished > 0 {
+            writeln!(
                 out,
-                "{:.1} GPU-hours of load, {:.1} h on {slots} GPUs, {:.0} % of them in use",
-                packed.gpu_hours,
-                packed.hours,
-                100.0 * packed.gpu_hours / (packed.hours * f64::from(slots)).max(f64::MIN_POSITIVE)
-            )?,
-            Err(why) => writeln!(out, "note: {why}")?,
+                "{unfinished} of them are not finished: the same command without --stored, or with --submit, goes on"
+            )?;
         }
+        Ok(())
     }
-    let place = output.join(crate::matrix::OUTCOMES);
-    writeln!(
-        out,
-        "{} searches; curves and margins in {}",
-        outcomes.len(),
-        place.display()
-    )?;
-    Ok(())
 }
 
 fn table(outcomes: &[Outcome]) -> Table {

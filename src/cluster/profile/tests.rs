@@ -87,3 +87,32 @@ fn mistakes_name_their_line_and_what_to_write() {
         assert!(!error.contains('\n'), "{text}: {error}");
     }
 }
+
+#[test]
+fn a_share_is_given_another_number_of_gpus() {
+    for (gpus, gres, nodes, wanted, becomes) in [
+        ("1", None, 1, 4, ("4", None)),
+        ("a100:2", None, 1, 4, ("a100:4", None)),
+        ("a100:2", None, 2, 6, ("a100:3", None)),
+        ("0", None, 1, 4, ("0", None)),
+        ("a100:0", None, 1, 4, ("a100:0", None)),
+        ("1", Some("gpu:2"), 1, 4, ("4", Some("gpu:4"))),
+        ("1", Some("gpu:h100"), 1, 4, ("4", Some("gpu:h100:4"))),
+        ("1", Some("gpu:2,shard:1"), 1, 4, ("4", Some("gpu:2,shard:1"))),
+    ] {
+        let share = ServerShare {
+            gpus: gpus.to_owned(),
+            gres: gres.map(str::to_owned),
+            nodes,
+            ..ServerShare::default()
+        };
+        let other = share.with_gpus(wanted);
+        assert_eq!(
+            (other.gpus.as_str(), other.gres.as_deref()),
+            becomes,
+            "{gpus} {gres:?}"
+        );
+    }
+    let share = parse("server: {gpus: a100:2, nodes: 3}").unwrap().server;
+    assert_eq!(share.gpus_in_all(), 6);
+}

@@ -354,3 +354,96 @@ fn what_sbatch_cannot_take_is_refused() {
         "{error}"
     );
 }
+
+fn searches(server: Option<Place>, gpus: Option<u32>) -> CapacityContext {
+    CapacityContext {
+        searched: Some("big/chat".to_owned()),
+        program: PathBuf::from("/opt/it's/mst"),
+        arguments: vec![
+            "capacity".to_owned(),
+            "/a b.yml".to_owned(),
+            "--only=big/chat".to_owned(),
+        ],
+        submit_dir: PathBuf::from("/data/my runs"),
+        logs: PathBuf::from("/data/100%"),
+        env_file: None,
+        server,
+        gpus,
+        walltime: None,
+    }
+}
+
+#[test]
+fn searches_ask_for_gpus_only_where_they_start_a_server() {
+    let mut scripts = scripts();
+    let script = scripts.capacity(&searches(Some(Place::Child), Some(4))).unwrap();
+    let asked = options(&script);
+    for option in [
+        "--gpus=4",
+        "--cpus-per-task=12",
+        "--mem=34G",
+        "--requeue",
+        "--output=/data/100%%/capacity-%j.out",
+    ] {
+        assert!(asked.contains(&option), "{option}: {script}");
+    }
+    assert!(script.contains("# The GPUs are for the model server"), "{script}");
+    assert!(
+        script.ends_with("\nexec '/opt/it'\\''s/mst' capacity '/a b.yml' --only=big/chat\n"),
+        "{script}"
+    );
+    assert!(is_bash(&script), "{script}");
+
+    let alone = scripts.capacity(&searches(None, Some(4))).unwrap();
+    assert!(
+        !options(&alone).iter().any(|option| option.contains("gpu")),
+        "{alone}"
+    );
+    assert!(options(&alone).contains(&"--cpus-per-task=4"), "{alone}");
+    assert!(alone.contains("# No GPU: the system is simulated"), "{alone}");
+
+    // The profile says of what kind they are, and how many where the file does not.
+    for (gpus, gres, nodes, wanted, option) in [
+        ("a100:2", None, 1, None, "--gpus=a100:2"),
+        ("a100:2", None, 1, Some(8), "--gpus=a100:8"),
+        ("a100:2", None, 2, Some(8), "--gpus-per-node=a100:4"),
+        ("1", Some("gpu:h100:1"), 1, Some(2), "--gres=gpu:h100:2"),
+    ] {
+        scripts.profile.server.gpus = gpus.to_owned();
+        scripts.profile.server.gres = gres.map(str::to_owned);
+        scripts.profile.server.nodes = nodes;
+        let script = scripts.capacity(&searches(Some(Place::Child), wanted)).unwrap();
+        assert!(options(&script).contains(&option), "{option}: {script}");
+    }
+    scripts.profile.server = crate::cluster::ServerShare::default();
+    let two = scripts.capacity(&searches(Some(Place::Group), Some(2))).unwrap();
+    let at = |option: &str| options(&two).iter().position(|o| *o == option).unwrap();
+    assert!(
+        at("--cpus-per-task=4") < at("hetjob") && at("hetjob") < at("--gpus=2"),
+        "{two}"
+    );
+    // Its server has a job of its own.
+    let job = scripts.capacity(&searches(Some(Place::Job), Some(2))).unwrap();
+    assert!(
+        !options(&job).iter().any(|option| option.contains("gpu")),
+        "{job}"
+    );
+}
+
+#[test]
+fn searches_have_the_time_of_their_file_and_their_keys_from_a_file() {
+    let scripts = scripts();
+    let mut context = searches(None, None);
+    context.walltime = Some(Duration::from_mins(65));
+    context.env_file = Some(PathBuf::from("/d/e f"));
+    let script = scripts.capacity(&context).unwrap();
+    assert!(options(&script).contains(&"--time=01:05:00"), "{script}");
+    assert!(script.find(". '/d/e f' || exit 1").unwrap() < script.find("exec ").unwrap());
+    context.searched = None;
+    let last = scripts.capacity(&context).unwrap();
+    assert!(options(&last).contains(&"--time=00:30:00"), "{last}");
+    assert!(last.contains("judges what the other jobs have stored"), "{last}");
+    assert!(is_bash(&last), "{last}");
+    context.searched = Some("a\nb".to_owned());
+    assert!(scripts.capacity(&context).is_err());
+}

@@ -1,10 +1,10 @@
 //! Whether the intervals of the adaptive rule hold the truth: searches of a simulated system with many seeds, against the
 //! rate at which the margin of a trial is zero on average, from hundreds of trials about it.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use mst::matrix::file::{File, Rule, SearchRule};
-use mst::matrix::{Conduct, Outcome};
+use mst::matrix::{Conduct, Input, Outcome};
 use mst::store::Store;
 
 use super::FILE;
@@ -20,13 +20,17 @@ fn outcome(file: &File) -> Outcome {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     let conduct = Conduct {
-        file,
-        base: PathBuf::new(),
-        side: None,
+        input: Input {
+            file,
+            base: Path::new(""),
+            side: None,
+            cluster_profile: None,
+            environment: &[],
+            profile: &|_| Err(String::new()),
+        },
         store: &store,
         threads: 1,
-        environment: Vec::new(),
-        profile: &|_| Err(String::new()),
+        stored: false,
         interrupted: &|| false,
         told: &|_| {},
     };

@@ -269,6 +269,8 @@ fn row_13_a_trial_that_ran_out_of_time_meets_nothing() {
         answer[0]["capacity_qps"].is_null() && answer[0]["curve"][0]["met"].is_null(),
         "{answer}"
     );
+    let limits = serde_json::json!({"trial_s": 5.0, "total_s": null});
+    assert_eq!(answer[0]["limits"], limits);
     // Nor is it taken for a whole one where there is more time: the limit is part of what was measured.
     let longer = file.replace("trial: 5s", "trial: 60s");
     std::fs::write(space.path().join("capacity.yml"), longer).unwrap();
@@ -301,6 +303,8 @@ fn row_14_time_is_up_for_the_whole() {
             .contains("limit of the whole"),
         "{answer}"
     );
+    let limits = serde_json::json!({"trial_s": null, "total_s": 7.0});
+    assert_eq!(answer[0]["limits"], limits);
     assert!(!space.trials().is_empty());
 }
 

@@ -27,6 +27,8 @@ fn the_answer_has_the_keys_that_programs_rely_on() {
         assert!(found.get(key).is_some(), "{key}: {found}");
     }
     assert_eq!(found["name"], "small/pairs/loose");
+    let none = serde_json::json!({"trial_s": null, "total_s": null});
+    assert_eq!(found["limits"], none);
     assert_eq!(found["status"], "bracketed");
     for key in ["metric", "statistic", "bound", "observed", "margin", "met"] {
         assert!(found["slos"][0].get(key).is_some(), "{key}");

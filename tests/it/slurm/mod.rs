@@ -1,5 +1,6 @@
 //! Runs on a real Slurm: `scripts/slurm-cluster`, many tests at once.
 
+mod capacity;
 mod cluster;
 mod executor;
 mod explore;
