@@ -70,6 +70,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         store: &store,
         threads: default_threads(),
         stored: false,
+        time_left: &|_| Ok(()),
         interrupted: &|| interrupt.is_set(),
         told: &|_| {},
     };

@@ -4,7 +4,7 @@ mod home;
 mod input;
 mod load;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use input::{Input, Job, Jobs};
 
@@ -33,6 +33,8 @@ pub struct Conduct<'a> {
     pub threads: usize,
     /// Whether no trial is run: what is stored is judged, and that is all.
     pub stored: bool,
+    /// Whether a live trial that takes so long, with its drain, still ends in time; an error says why not.
+    pub time_left: &'a (dyn Fn(Duration) -> Result<(), String> + Sync),
     /// Whether everything is to stop now.
     pub interrupted: &'a (dyn Fn() -> bool + Sync),
     /// Told of every outcome.

@@ -214,7 +214,8 @@ impl Endpoint<'_> {
         spec
     }
 
-    /// Runs `with` with a runner of live trials. The bench's folder is leased meanwhile.
+    /// Runs `with` with a runner of live trials; none begins that would not end by the deadline, or that does not fit. The
+    /// bench's folder is leased meanwhile.
     ///
     /// # Errors
     /// When the folder cannot be leased or written; and what `with` returns.
@@ -222,6 +223,7 @@ impl Endpoint<'_> {
         &self,
         bench: &Bench<'_>,
         deadline: Option<Instant>,
+        fits: &dyn Fn(Duration) -> Result<(), String>,
         with: impl FnOnce(&mut dyn TrialRunner) -> Result<R, TrialError>,
     ) -> Result<R, TrialError> {
         let lease = bench.lease()?;
@@ -243,11 +245,12 @@ impl Endpoint<'_> {
             .map(|key| (API_KEY_VARIABLE.to_owned(), key.expose().to_owned()))
             .into_iter()
             .collect();
-        let time_left = |seconds: f64| match deadline {
-            Some(end) if Instant::now() + Duration::from_secs_f64(seconds.min(1e6)) > end => {
-                Err("the next trial would go beyond the limit of the whole".to_owned())
+        let time_left = |seconds: f64| {
+            let load = Duration::from_secs_f64(seconds.min(1e6));
+            if deadline.is_some_and(|end| Instant::now() + load > end) {
+                return Err("the next trial would go beyond the limit of the whole".to_owned());
             }
-            _ => Ok(()),
+            fits(load + self.settings.drain)
         };
         let mut live = Live::new(Setup {
             store: bench.store,

@@ -1,5 +1,6 @@
 //! `mst capacity`: the most load that meets latency objectives.
 
+mod job;
 pub(crate) mod objective_args;
 mod replay;
 pub(crate) mod source;
@@ -14,6 +15,7 @@ use super::interrupt::Interrupt;
 use crate::matrix::{self, Conduct, ConductError, Input, Trouble};
 use crate::report::{Bars, Lines, Observer};
 use crate::store::Store;
+use job::{Measured, RunningJob};
 use source::SourceArgs;
 
 /// Find the most load that meets latency objectives.
@@ -58,6 +60,9 @@ pub(crate) struct Args {
     /// The cluster profile [default: slurm/cluster.yml where it is there]
     #[arg(long, value_name = "FILE", help_heading = "Slurm")]
     cluster_profile: Option<PathBuf>,
+    /// Within a job: put it back into the queue when the next trial would not end before its time limit
+    #[arg(long, conflicts_with_all = ["submit", "stored"], help_heading = "Slurm")]
+    requeue: bool,
 }
 
 const EXAMPLES: &str = "\
@@ -115,17 +120,22 @@ pub(crate) fn run(args: Args) -> Outcome {
     let output = args.source.output_dir.clone();
     let store = Store::open(&output).map_err(Failure::input)?;
     let interrupt = Interrupt::listen()?;
-    let mut observer = terminal();
+    let mut observer = Measured {
+        observer: terminal(),
+        trials: 0,
+    };
     let progress = told::Progress::new(&source.file);
+    let job = RunningJob::of(&environment);
     let conduct = Conduct {
         input,
         store: &store,
         threads: args.threads.unwrap_or_else(default_threads),
         stored: args.stored,
+        time_left: &|needed| job.as_ref().map_or(Ok(()), |job| job.fits(needed)),
         interrupted: &|| interrupt.is_set(),
         told: &|outcome| progress.told(outcome),
     };
-    let outcomes = conduct.run(observer.as_mut()).map_err(failure)?;
+    let outcomes = conduct.run(&mut observer).map_err(failure)?;
     let only = args.only.as_deref();
     matrix::write_all(&store, &outcomes, only)?;
     let told = told::Told {
@@ -138,6 +148,9 @@ pub(crate) fn run(args: Args) -> Outcome {
     if interrupt.is_set() {
         let error = anyhow::anyhow!("stopped; everything measured is kept, run again to go on");
         return Err(Failure::new(interrupt.exit(), error));
+    }
+    if let Some(job) = job.filter(|job| args.requeue && job.has_been_too_short()) {
+        return job.requeue(observer.trials);
     }
     Ok(worst(&outcomes))
 }

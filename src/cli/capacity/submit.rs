@@ -140,7 +140,11 @@ impl Order<'_> {
             let profile = std::path::absolute(profile)?;
             arguments.push(format!("--cluster-profile={}", profile.display()));
         }
-        arguments.extend(job.is_none().then(|| "--stored".to_owned()));
+        let last = match job {
+            None => Some("--stored"),
+            Some(_) => self.scripts.profile.requeue.then_some("--requeue"),
+        };
+        arguments.extend(last.map(str::to_owned));
         let script = self.scripts.capacity(&CapacityContext {
             searched,
             program: std::env::current_exe().unwrap_or_else(|_| "mst".into()),

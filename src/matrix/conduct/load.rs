@@ -136,7 +136,7 @@ impl Conduct<'_> {
             let found: Result<Found, Broken> = match trials {
                 Trials::Stored => search(&mut Stored),
                 Trials::All => endpoint
-                    .run(&bench, end, |runner| Ok(search(runner)))
+                    .run(&bench, end, self.time_left, |runner| Ok(search(runner)))
                     .unwrap_or_else(|error| Err(Broken::new(error, None))),
             };
             let outcome = self.outcome(task, slo, &bench, found);

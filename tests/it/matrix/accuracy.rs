@@ -31,6 +31,7 @@ fn outcome(file: &File) -> Outcome {
         store: &store,
         threads: 1,
         stored: false,
+        time_left: &|_| Ok(()),
         interrupted: &|| false,
         told: &|_| {},
     };

@@ -40,17 +40,8 @@ fn scripts(output: &Output) -> Vec<String> {
 #[test]
 fn the_largest_come_first_and_only_servers_get_gpus() {
     let space = Space::new(SYSTEMS);
-    let output = dry_run(
-        &space,
-        &[
-            "--rule",
-            "etalon",
-            "--max-iterations",
-            "5",
-            "--tbt-slo-value",
-            "0.1",
-        ],
-    );
+    let flags = "--rule etalon --max-iterations 5 --slo-type tbt_ttft --tbt-slo 0.1 --ttft-slo 1";
+    let output = dry_run(&space, &flags.split(' ').collect::<Vec<_>>());
     let scripts = scripts(&output);
     let first: Vec<&str> = scripts.iter().map(|s| s.lines().next().unwrap()).collect();
     assert_eq!(
@@ -75,11 +66,11 @@ fn the_largest_come_first_and_only_servers_get_gpus() {
     let file = space.path().join("capacity.yml").display().to_string();
     let results = space.results().display().to_string();
     let common = format!(
-        "exec {} capacity {file} --rule=etalon --max-iterations=5 --tbt-slo-value=0.1 --output-dir={results}",
+        "exec {} capacity {file} --rule=etalon --max-iterations=5 --slo-type=tbt_ttft --tbt-slo=0.1 --ttft-slo=1 --output-dir={results}",
         program()
     );
     assert!(
-        scripts[0].contains(&format!("{common} --only=big/chat\n")),
+        scripts[0].contains(&format!("{common} --only=big/chat --requeue\n")),
         "{}",
         scripts[0]
     );
@@ -113,7 +104,11 @@ fn what_cannot_run_is_refused_before_anything_is_submitted() {
     }
     let only = scripts(&dry_run(&space, &["--only", "small/code/loose", "--slots", "2"]));
     assert_eq!(only.len(), 2);
-    assert!(only[0].contains(" --only=small/code/loose\n"), "{}", only[0]);
+    assert!(
+        only[0].contains(" --only=small/code/loose --requeue\n"),
+        "{}",
+        only[0]
+    );
 }
 
 #[test]

@@ -246,6 +246,36 @@ fn a_job_that_was_killed_and_requeued_goes_on() {
     assert!(staged().is_empty());
 }
 
+#[test]
+fn a_job_whose_time_is_up_goes_back_into_the_queue() {
+    let Some(cluster) = Cluster::start() else { return };
+    let ground = Ground::new(&cluster, 200);
+    let jobs = ground.submit(&["--only=small/short/loose"]);
+    let (job, last) = (id(&jobs[0]), id(&jobs[1]));
+    wait_for("a trial is stored", LIMIT, || {
+        !walk(&ground.path("out"), "verdict.json").is_empty()
+    });
+    let limit = |minutes: u32| {
+        let limit = format!("TimeLimit={minutes}");
+        cluster.ask("scontrol", &["update", &format!("jobid={job}"), &limit]);
+    };
+    // No further trial fits.
+    limit(1);
+    wait_for("the job is back in the queue", LIMIT, || {
+        ground.log(job).contains("is back in the queue")
+    });
+    assert!(ground.log(job).contains("WALLTIME_MARGIN"), "{}", ground.log(job));
+    limit(60);
+    cluster.await_state(last, &["COMPLETED", "FAILED"]);
+    assert_eq!(cluster.state(last), "COMPLETED", "{}", ground.log(last));
+    let outcome = read_json(&ground.path("out/outcomes/only/small_short_loose/outcomes.json"));
+    assert_eq!(
+        (&outcome[0]["error"], &outcome[0]["trials"]),
+        (&Value::Null, &3.into())
+    );
+    assert_eq!(walk(&ground.path("out"), "trial.json").len(), 3);
+}
+
 /// The process of the only server.
 fn server_of(ground: &Ground<'_>) -> i64 {
     let files = walk(&ground.path("out/.runs"), "server.json");
