@@ -15,7 +15,7 @@ use super::{Store, StoreError, read_json, write_json};
 pub const FOLDER_VARIABLE: &str = "MST_STAGING_FOLDER";
 
 /// How long a load generator of a dead driver has to end after SIGTERM.
-const GRACE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(15);
 
 impl Store {
     /// Notes which processes (each the leader of its group) work in a staging folder.

@@ -60,10 +60,11 @@ fn sweeping_ends_what_srun_runs() {
     let store = mst::store::Store::open(ground.dir.path()).unwrap();
     let staged = ".staging/8_8/a";
     let running = small_jobs(&ground)
-        .start(&ground.command(staged, "sleep 600"))
+        .start(&ground.command(staged, "touch began; sleep 600"))
         .unwrap();
-    ground.await_job(&format!("{PREFIX}1"), &["RUNNING"]);
     let folder = ground.folder(staged);
+    // A job runs before its step does, and an srun that is ended in between leaves it to `abandon`.
+    wait_for("the command runs", LIMIT, || folder.join("began").exists());
     store.leave_trace(&folder, &running.pids()).unwrap();
     std::mem::forget(running);
     store.sweep("8_8").unwrap();
