@@ -134,7 +134,7 @@ mod tests {
         let mut full = 0;
         for _ in 0..300 {
             let slots = 1 + draw(8) as u32;
-            let mut gpus: Vec<u32> = (0..1 + draw(12))
+            let mut gpus: Vec<u32> = (0..=draw(12))
                 .map(|_| draw(u64::from(slots) + 1) as u32)
                 .collect();
             gpus.sort_unstable_by(|a, b| b.cmp(a));

@@ -53,15 +53,23 @@ pub(crate) struct Args {
     /// How the answer is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    #[command(flatten)]
+    slurm: SlurmArgs,
+}
+
+/// On a cluster.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Slurm")]
+struct SlurmArgs {
     /// Submit a job for each system and workload, and a last one that writes the outcomes of all; with --dry-run, print the
     /// scripts
-    #[arg(long, conflicts_with_all = ["stored", "replay"], help_heading = "Slurm")]
+    #[arg(long, conflicts_with_all = ["stored", "replay"])]
     submit: bool,
     /// The cluster profile [default: slurm/cluster.yml where it is there]
-    #[arg(long, value_name = "FILE", help_heading = "Slurm")]
+    #[arg(long, value_name = "FILE")]
     cluster_profile: Option<PathBuf>,
     /// Within a job: put it back into the queue when the next trial would not end before its time limit
-    #[arg(long, conflicts_with_all = ["submit", "stored"], help_heading = "Slurm")]
+    #[arg(long, conflicts_with_all = ["submit", "stored"])]
     requeue: bool,
 }
 
@@ -107,11 +115,11 @@ pub(crate) fn run(args: Args) -> Outcome {
         file: &source.file,
         base: &source.base,
         side: args.source.side(),
-        cluster_profile: args.cluster_profile.as_deref(),
+        cluster_profile: args.slurm.cluster_profile.as_deref(),
         environment: &environment,
         profile: &source::prefill_curve,
     };
-    if args.submit {
+    if args.slurm.submit {
         return submit::submit(&args, &input);
     }
     if args.dry_run {
@@ -149,7 +157,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         let error = anyhow::anyhow!("stopped; everything measured is kept, run again to go on");
         return Err(Failure::new(interrupt.exit(), error));
     }
-    if let Some(job) = job.filter(|job| args.requeue && job.has_been_too_short()) {
+    if let Some(job) = job.filter(|job| args.slurm.requeue && job.has_been_too_short()) {
         return job.requeue(observer.trials);
     }
     Ok(worst(&outcomes))

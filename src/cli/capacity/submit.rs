@@ -65,7 +65,7 @@ struct Order<'a> {
 pub(super) fn submit(args: &Args, input: &Input<'_>) -> Outcome {
     let submit_dir = std::env::current_dir()?;
     let scripts =
-        Scripts::with_profile(&submit_dir, args.cluster_profile.as_deref()).map_err(Failure::input)?;
+        Scripts::with_profile(&submit_dir, args.slurm.cluster_profile.as_deref()).map_err(Failure::input)?;
     let output = std::path::absolute(&args.source.output_dir)?;
     // Files that cannot be read are told here, and not by every job.
     let found = input.jobs(&output).map_err(failure)?;
@@ -136,7 +136,7 @@ impl Order<'_> {
         let only = self.args.only.as_ref().or(searched.as_ref());
         arguments.extend(only.map(|only| format!("--only={only}")));
         arguments.extend(self.args.threads.map(|threads| format!("--threads={threads}")));
-        if let Some(profile) = &self.args.cluster_profile {
+        if let Some(profile) = &self.args.slurm.cluster_profile {
             let profile = std::path::absolute(profile)?;
             arguments.push(format!("--cluster-profile={}", profile.display()));
         }

@@ -104,7 +104,7 @@ impl<'a> Input<'a> {
             return Ok(None);
         };
         let loader = Loader::of(entry, results, self.environment)
-            .map_err(|problem| unusable(ready.system, problem))?;
+            .map_err(|problem| unusable(ready.system, &problem))?;
         for task in tasks {
             for (slo, objective) in &task.objectives {
                 loader
@@ -201,7 +201,7 @@ impl<'a> Input<'a> {
 }
 
 /// An endpoint that cannot be loaded as it is asked for.
-pub(super) fn unusable(system: &System, problem: EndpointProblem) -> ConductError {
+pub(super) fn unusable(system: &System, problem: &EndpointProblem) -> ConductError {
     let told = format!("systems, {}: {problem}", system.name);
     match problem {
         EndpointProblem::Input(_) => ConductError::Input(told),

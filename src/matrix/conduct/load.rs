@@ -78,7 +78,7 @@ impl Conduct<'_> {
             Err(problem @ (EndpointProblem::Server(_) | EndpointProblem::Interrupted)) => {
                 self.unserved(tasks, &problem)
             }
-            Err(problem) => return Err(unusable(system, problem)),
+            Err(problem) => return Err(unusable(system, &problem)),
         };
         if let Some(Err(error)) = hosted.as_ref().map(|hosted| hosted.end(&outcomes)) {
             // The answers are safe all the same.
@@ -102,7 +102,7 @@ impl Conduct<'_> {
             let stored = models(self.store, system, workload, &loader.label())?;
             let endpoint = loader
                 .unopened(&stored)
-                .map_err(|problem| unusable(task.ready.system, problem))?;
+                .map_err(|problem| unusable(task.ready.system, &problem))?;
             outcomes.extend(self.searches(
                 &endpoint,
                 task,
