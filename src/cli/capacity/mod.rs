@@ -83,13 +83,13 @@ Examples:
   mst capacity capacity.yml --tbt-slo-value 0.2            another objective: what is stored is judged first
   mst capacity capacity.yml --format json                  for programs
   mst capacity capacity.yml --only chunked-512/chat        one system on one workload
-  mst capacity capacity.yml --submit                       under Slurm, a job for each system and workload
+  mst capacity capacity.yml --submit                       under Slurm, a job a system and workload
   mst capacity capacity.yml --submit --slots 8             the same, on at most 8 GPUs at once
   mst capacity capacity.yml --stored                       no trial: what is stored by now, judged
   mst capacity --replay timelines.json                     recorded decisions, decided again
 
 Exit codes: 0 every search has an answer; 4 an objective is met at no rate; 5 an answer is undecided; 3 the file; 10 a load
-generator failed; 12 an endpoint does not answer; 130 interrupted, run again to go on.";
+generator failed; 11 Slurm refuses; 12 an endpoint does not answer; 130 interrupted, run again to go on.";
 
 /// Runs the verb.
 #[expect(clippy::needless_pass_by_value, reason = "every verb is given its arguments")]
