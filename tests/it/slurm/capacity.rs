@@ -87,6 +87,13 @@ impl<'a> Ground<'a> {
         answer["jobs"].as_array().unwrap().clone()
     }
 
+    /// Files of this name of trials that are in their final place.
+    fn stored(&self, name: &str) -> Vec<PathBuf> {
+        let mut all = walk(&self.path("out"), name);
+        all.retain(|file| !file.starts_with(self.path("out/.staging")));
+        all
+    }
+
     fn log(&self, job: &str) -> String {
         std::fs::read_to_string(self.path(&format!("out/slurm/capacity-{job}.out"))).unwrap_or_default()
     }
@@ -216,9 +223,9 @@ fn a_job_that_was_killed_and_requeued_goes_on() {
     let (job, last) = (id(&jobs[0]), id(&jobs[1]));
     let staged = || walk(&ground.path("out/.staging"), "process.json");
     wait_for("a trial is stored and another one runs", LIMIT, || {
-        !walk(&ground.path("out"), "verdict.json").is_empty() && !staged().is_empty()
+        !ground.stored("trial.json").is_empty() && !staged().is_empty()
     });
-    let stored = walk(&ground.path("out"), "trial.json");
+    let stored = ground.stored("trial.json");
     let written = |file: &PathBuf| std::fs::metadata(file).unwrap().modified().unwrap();
     let before: Vec<_> = stored.iter().map(written).collect();
     let first = server_of(&ground);
@@ -253,7 +260,7 @@ fn a_job_whose_time_is_up_goes_back_into_the_queue() {
     let jobs = ground.submit(&["--only=small/short/loose"]);
     let (job, last) = (id(&jobs[0]), id(&jobs[1]));
     wait_for("a trial is stored", LIMIT, || {
-        !walk(&ground.path("out"), "verdict.json").is_empty()
+        !ground.stored("trial.json").is_empty()
     });
     let limit = |minutes: u32| {
         let limit = format!("TimeLimit={minutes}");
