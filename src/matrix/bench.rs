@@ -317,9 +317,7 @@ fn new_search(rule: &SearchRule, start_qps: f64, objective: &Objective, known: &
                 lowest: Rate::per_second(rule.min_qps),
                 highest: rule.max_qps.map(Rate::per_second),
             });
-            for known in known {
-                search.learn(&known.observed());
-            }
+            search.learn(known.iter().map(Known::observed));
             if rule.max_trials == Some(0) {
                 search.end();
             }

@@ -77,9 +77,11 @@ impl Margins {
         search
     }
 
-    /// Learns of a trial that is stored: it counts as any other, but not towards the limit.
-    pub fn learn(&mut self, seen: &Observed<'_>) {
-        self.take(seen);
+    /// Learns of trials that are stored: they count as any others, but not towards the limit.
+    pub fn learn<'a>(&mut self, seen: impl IntoIterator<Item = Observed<'a>>) {
+        for seen in seen {
+            self.take(&seen);
+        }
         self.next = self.decide();
     }
 
@@ -156,7 +158,14 @@ impl Margins {
         if limited {
             return self.done("the limit of trials was reached");
         }
-        self.probe(Rate::per_minute(belief.median.exp()).rounded(), 2)
+        // A standard deviation off the median, on the side of which less is known: two rates tell how steep the response is, too.
+        let known = |side: &dyn Fn(f64) -> bool| {
+            let there = |e: &&Evidence| belief.is_near(e.x) && side(e.x);
+            self.seen.iter().filter(there).count()
+        };
+        let (below, above) = (known(&|x| x < belief.median), known(&|x| x > belief.median));
+        let x = if above < below { belief.upper } else { belief.lower };
+        self.probe(Rate::per_minute(x.exp()).rounded(), 2)
     }
 
     /// Whether a rate was tried, and nothing came of it.
@@ -417,12 +426,12 @@ mod tests {
                 goal: Goal::Decide,
                 duration_s: None,
             };
-            informed.learn(&Observed {
+            informed.learn([Observed {
                 probe: &probe,
                 verdict: &judged(*rate, 5.0, 3.0, 0.0, 0.02),
                 offered: probe.rate,
                 load_s: 60.0,
-            });
+            }]);
         }
         assert_eq!(informed.next(), Step::Done(answer));
         assert!(trials > 2);

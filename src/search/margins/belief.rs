@@ -1,24 +1,34 @@
 //! What margins say about the capacity.
 
 use super::Evidence;
+use crate::trial::Estimate;
 
 /// Half a 95 % interval in standard deviations.
 const HALF: f64 = 1.96;
+/// Share of the belief on either side of the interval. Less than the 0.025 of a 95 % interval, as a search that ends when its
+/// interval is narrow enough ends on those that are narrow by chance.
+const OUTSIDE: f64 = 0.0125;
+/// Share of the belief beyond one standard deviation.
+const BESIDE: f64 = 0.16;
 /// Degrees of freedom of the likelihoods: one odd trial does not outweigh three others.
 const TAIL: f64 = 5.0;
-/// Standard deviation from trial to trial beyond what each knows of itself, in units of the margin.
-const BETWEEN: f64 = 0.03;
-/// How a margin loses meaning with its size: the response to load is a straight line only nearby.
-const CURVED: f64 = 0.3;
+/// Standard deviations from trial to trial beyond what each knows of itself, in units of the margin: a long busy period
+/// makes a bad trial, and most have none. All are as likely.
+const BETWEEN: [f64; 4] = [0.02, 0.06, 0.15, 0.35];
+/// How an expected margin loses meaning with its size: the response to load is as simple only nearby.
+const CURVED: f64 = 0.15;
 /// Margins beyond this say their sign and no more.
 const WIDE: f64 = 0.95;
 /// Points of the grid over the logarithm of the capacity.
-const POINTS: usize = 240;
+const POINTS: usize = 100;
 /// How steeply a margin falls with the logarithm of the rate: the prior is log-normal about this, with this spread.
 const STEEP: f64 = 4.0;
 const STEEP_SPREAD: f64 = 1.0;
 /// Its values.
-const SLOPES: usize = 17;
+const SLOPES: usize = 9;
+/// By which factor it grows while the rate grows by a factor of e: waiting rises ever faster, and below there is nothing
+/// left to save. All are as likely.
+const BENDS: [f64; 3] = [0.0, 4.0, 10.0];
 
 /// The belief about the logarithm of the capacity, requests per minute.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,12 +39,17 @@ pub(super) struct Belief {
     pub(super) low: f64,
     /// Upper end of it.
     pub(super) high: f64,
+    /// One standard deviation below the median.
+    pub(super) lower: f64,
+    /// One above it.
+    pub(super) upper: f64,
 }
 
 impl Belief {
-    /// The posterior: on a grid of capacities `c` and slopes `b`, a trial at rate `x` with margin `m` has the likelihood of
-    /// `m - b (c - x)` under Student's `t`, as wide as the trial's own error, what trials differ by, and a share of the
-    /// margin itself. A margin at the end of its range says that it is at least that.
+    /// The posterior: on a grid of capacities `c`, slopes `b`, bends `k` and deviations between trials, a trial at rate `x`
+    /// with margin `m` has the likelihood of `m - b (1 - exp(-k (c - x))) / k` under Student's `t`, as wide as the trial's own
+    /// error, what trials differ by, and a share of the expected margin. A margin at the end of its range says
+    /// that it is at least that.
     pub(super) fn of(seen: &[Evidence]) -> Self {
         let ends = seen.iter().map(|e| e.x);
         let from = ends.clone().fold(f64::INFINITY, f64::min) - 0.2;
@@ -59,10 +74,21 @@ impl Belief {
             })
             .collect();
         let mut logs: Vec<Vec<f64>> = vec![Vec::new(); POINTS];
+        let mut reach = vec![0.0; seen.len()];
         for (i, logs) in logs.iter_mut().enumerate() {
-            for (slope, prior) in &slopes {
-                let sum: f64 = seen.iter().map(|e| log_likelihood(e, at(i), *slope)).sum();
-                logs.push(prior + sum);
+            for bend in BENDS {
+                for (reach, e) in reach.iter_mut().zip(seen) {
+                    *reach = bent(at(i) - e.x, bend);
+                }
+                for (slope, prior) in &slopes {
+                    for between in BETWEEN {
+                        let fits = seen
+                            .iter()
+                            .zip(&reach)
+                            .map(|(e, reach)| log_likelihood(e, slope * reach, between));
+                        logs.push(prior + fits.sum::<f64>());
+                    }
+                }
             }
         }
         let peak = logs.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -81,8 +107,10 @@ impl Belief {
         };
         Self {
             median: quantile(0.5),
-            low: quantile(0.025),
-            high: quantile(0.975),
+            low: quantile(OUTSIDE),
+            high: quantile(1.0 - OUTSIDE),
+            lower: quantile(BESIDE),
+            upper: quantile(1.0 - BESIDE),
         }
     }
 
@@ -100,16 +128,27 @@ impl Belief {
     }
 }
 
-fn log_likelihood(e: &Evidence, capacity: f64, slope: f64) -> f64 {
-    let margin = e.margin.value;
-    let own = (e.margin.high - e.margin.low) / (2.0 * HALF);
-    let sd = own.hypot(BETWEEN).hypot(CURVED * margin);
-    let expected = slope * (capacity - e.x);
-    let beyond = match margin {
-        m if m >= WIDE => (m - expected).max(0.0),
-        m if m <= -WIDE => (m - expected).min(0.0),
-        m => m - expected,
+/// How far a rate is below the capacity, as a response that bends feels it.
+fn bent(below: f64, bend: f64) -> f64 {
+    if bend == 0.0 {
+        below
+    } else {
+        -(-bend * below).exp_m1() / bend
+    }
+}
+
+fn log_likelihood(e: &Evidence, expected: f64, between: f64) -> f64 {
+    let Estimate { value, low, high } = e.margin;
+    let expected = expected.clamp(-2.0, 2.0);
+    let own = (high - low) / (2.0 * HALF);
+    let variance = own * own + between * between + (CURVED * expected).powi(2);
+    let off = value - expected;
+    let beyond = match value {
+        m if m >= WIDE => off.max(0.0),
+        m if m <= -WIDE => off.min(0.0),
+        _ => off,
     };
-    let z = beyond / sd;
-    -f64::midpoint(TAIL, 1.0) * (z * z / TAIL).ln_1p()
+    let censored = value.abs() >= WIDE && beyond == 0.0;
+    let size = if censored { 0.0 } else { variance.ln() / 2.0 };
+    -size - f64::midpoint(TAIL, 1.0) * (beyond * beyond / (variance * TAIL)).ln_1p()
 }

@@ -46,6 +46,9 @@ const COMPUTING: Bounds = Bounds {
     steady: 2.0,
     bad: 0.02,
 };
+/// What is compared, where it is, and its bounds.
+type Kind<'a> = (&'a str, &'a dyn Fn(&Seen) -> Option<Spread>, [(f64, f64); 3]);
+
 const NOT_JUDGED: (f64, f64) = (f64::INFINITY, 0.0);
 
 /// Mean, median and 99th percentile.
@@ -211,7 +214,7 @@ fn they_measure_the_same() {
     );
     let mut apart = Vec::new();
     for other in &others {
-        let kinds: [(&str, &dyn Fn(&Seen) -> Option<Spread>, [(f64, f64); 3]); 3] = [
+        let kinds: [Kind; 3] = [
             ("TTFT", &|seen| Some(seen.ttft), bounds.ttft),
             (
                 "mean gap",
