@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`units`] | rates, token counts (pure) |
 //! | [`yaml`] | what is wrong with a YAML file (pure) |
+//! | `pool` | tasks on all cores, results in their order |
 //! | [`stats`] | quantiles, moments, tests, trends, warm-up (pure) |
 //! | [`workload`] | lengths, arrivals, prompts, all seeded |
 //! | [`trial`] | what a trial is and what it measures (pure) |
@@ -19,8 +20,10 @@
 //! | [`replay`] | recorded decisions of other tools, decided again (pure) |
 //! | [`report`] | events and how they are shown |
 //! | [`deployment`] | simulated clusters as users describe them: catalogs, profiles, cost models |
+//! | [`calibration`] | what measurements say of a server's iteration times |
 //! | [`profile`] | how long a lone prompt takes, measured |
 //! | [`explore`] | a grid of deployments, each searched for what it can bear |
+//! | [`plan`] | what to rent, from a profile, a workload and prices |
 //! | [`accuracy`] | servers whose capacity is known, and trials of them in virtual time |
 //! | [`settings`] | `.env` and flags to validated values with provenance |
 //! | [`cluster`] | how a run is laid out on a Slurm cluster |
@@ -32,6 +35,7 @@
 #![cfg_attr(test, allow(clippy::float_cmp, reason = "exact values are meant"))]
 
 pub mod accuracy;
+pub mod calibration;
 pub mod campaign;
 pub mod capacity;
 pub mod cli;
@@ -43,6 +47,8 @@ pub mod executor;
 pub mod explore;
 pub mod loadgen;
 pub mod matrix;
+pub mod plan;
+mod pool;
 pub mod profile;
 pub mod replay;
 pub mod report;

@@ -1,17 +1,19 @@
 //! Many searches against servers of known capacity, in virtual time, on all cores.
 
 use rand::RngExt;
+use rand_distr::{Distribution, StandardNormal};
 
 use super::choice::{Choice, Rules};
 use super::runner::Virtual;
 use super::{Load, Server, Truth, true_capacity};
 use crate::capacity::{self, Capacity, Experiment};
 use crate::criterion::Earlier;
-use crate::explore::pool;
+use crate::plan::foreseen::Foreseen;
+use crate::pool;
 use crate::report::Observers;
 use crate::report::accuracy::{RulingLine, Searched, ServerFacts, TrialLine};
 use crate::runner::TrialError;
-use crate::search::{Answer, Goal, Probe, Search, Status};
+use crate::search::{Answer, Goal, Prior, Probe, Search, Status};
 use crate::trial::{LoadGenSpec, TargetSpec, TrialSpec};
 use crate::units::Rate;
 use crate::workload::{PromptSource, PromptSpec, WorkloadSpec, seeds};
@@ -38,12 +40,23 @@ pub struct Plan {
     pub seed: u64,
     /// The first rate is drawn between these fractions of the true capacity, uniformly in its logarithm.
     pub start: (f64, f64),
+    /// What adaptive searches expect beforehand.
+    pub prior: Option<Expected>,
     /// Fractions of the true capacity at which full-length trials are ruled on; searches take turns.
     pub fractions: Vec<f64>,
     /// How many of them beside each search.
     pub rulings: usize,
     /// Threads.
     pub jobs: usize,
+}
+
+/// What searches expect beforehand.
+#[derive(Clone, Debug)]
+pub enum Expected {
+    /// The truth, off by so much: the standard deviation of the logarithm.
+    Off(f64),
+    /// What a described service lets expect of the lengths of a server's requests.
+    Foreseen(Box<Foreseen>),
 }
 
 /// Is told how far a bench is.
@@ -128,10 +141,24 @@ pub fn searches(
             tasks.extend((0..plan.choices.len()).map(|choice| (server, choice, number)));
         }
     }
+    let foreseen: Vec<Option<Prior>> = pool::run(plan.jobs, panel, |known| match &plan.prior {
+        Some(Expected::Foreseen(foreseen)) => {
+            let lengths = known.entry.server.request_lengths()?;
+            foreseen.of_lengths(lengths).ok().flatten()
+        }
+        _ => None,
+    });
     watcher.stage("searches", tasks.len());
     let found = pool::run(plan.jobs, &tasks, |&(server, choice, number)| {
         let known = &panel[server];
-        let one = search(known, &plan.choices[choice], number, plan, watcher);
+        let one = search(
+            known,
+            &plan.choices[choice],
+            number,
+            plan,
+            foreseen[server],
+            watcher,
+        );
         watcher.piece(known.entry.server.name());
         one.map(|one| ((server, choice, number), one))
     });
@@ -146,6 +173,7 @@ fn search(
     choice: &Choice,
     number: u32,
     plan: &Plan,
+    foreseen: Option<Prior>,
     watcher: &dyn Watcher,
 ) -> Result<Searched, TrialError> {
     let server = &known.entry.server;
@@ -154,7 +182,11 @@ fn search(
     let draw = seeds::stream(seed, "start").random::<f64>();
     let (from, to) = plan.start;
     let start = Rate::per_minute(truth.as_per_minute() * from * (to / from).powf(draw));
-    let mut search = choice.search(&plan.rules, start);
+    let prior = match plan.prior {
+        Some(Expected::Off(sd)) => Some(expected(truth, sd, seed)),
+        _ => foreseen,
+    };
+    let mut search = choice.search(&plan.rules, start, prior);
     let found = find(server, choice, plan, seed, search.as_mut(), watcher);
     let found = found.or_else(|error| without_answer(error, search.as_ref()))?;
     let rulings = (0..plan.rulings.min(plan.fractions.len()))
@@ -175,6 +207,17 @@ fn search(
         rulings,
         ..searched(known, choice, number, seed, &found)
     })
+}
+
+/// What a simulator lets expect that is off by so much.
+fn expected(truth: Rate, sd: f64, seed: u64) -> Prior {
+    let off: f64 = StandardNormal.sample(&mut seeds::stream(seed, "prior"));
+    let times = |sds: f64| Rate::per_minute(truth.as_per_minute() * (sd * (off + sds)).exp());
+    Prior {
+        capacity: times(0.0),
+        low: times(-1.96),
+        high: times(1.96),
+    }
 }
 
 /// A search that asked for what cannot be has no answer; only an interrupt ends everything.

@@ -6,7 +6,7 @@ use super::bench::{Entry, Known, Plan, Watcher, find, searched};
 use super::choice::{Choice, SearchName};
 use super::{Server, true_capacity};
 use crate::capacity::{Capacity, Evidence};
-use crate::explore::pool;
+use crate::pool;
 use crate::report::accuracy::Searched;
 use crate::runner::TrialError;
 use crate::search::grid::{Expected, is_corner};

@@ -100,8 +100,8 @@ impl Choice {
         }
     }
 
-    /// The search, beginning at `start`.
-    pub(super) fn search(&self, rules: &Rules, start: Rate) -> Box<dyn Search> {
+    /// The search, beginning at `start`, or with what is believed beforehand.
+    pub(super) fn search(&self, rules: &Rules, start: Rate, prior: Option<Prior>) -> Box<dyn Search> {
         let config = StagesConfig {
             start,
             multiplier: rules.multiplier,
@@ -109,7 +109,7 @@ impl Choice {
             limit: rules.limit,
         };
         match self.search {
-            SearchName::Adaptive => Box::new(Adaptive::new(self.adaptive(rules, start, None, true))),
+            SearchName::Adaptive => Box::new(Adaptive::new(self.adaptive(rules, start, prior, true))),
             SearchName::Stages => Box::new(Stages::new(config)),
             SearchName::StagesLegacy => Box::new(StagesLegacy::new(config)),
         }

@@ -39,7 +39,7 @@ mod truth_formula;
 mod truth_run;
 mod weather;
 
-pub use bench::{Entry, Known, Plan, Watcher, searches, truths};
+pub use bench::{Entry, Expected, Known, Plan, Watcher, searches, truths};
 pub use campaign::{Manner, campaigns};
 pub use choice::{Choice, EvaluationName, Rules, SearchName};
 pub use gate::RateLimit;

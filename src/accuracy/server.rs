@@ -11,6 +11,7 @@ use crate::deployment::{Deployment, DeploymentError, Library};
 use crate::sim::PrefixTable;
 use crate::sim::cluster::ClusterConfig;
 use crate::sim::router::RouterConfig;
+use crate::sim::source::RequestLengths;
 use crate::units::{TokenPair, TokenRange};
 use crate::workload::{TokenDistribution, TokenSampler};
 
@@ -207,6 +208,13 @@ impl Server {
     /// Share of the requests that must succeed, in percent.
     pub fn success_rate_percent(&self) -> f64 {
         self.spec.success_rate_percent
+    }
+
+    /// Lengths of its requests, of the first pair where it has a grid. What a shared prefix adds is not counted.
+    pub(super) fn request_lengths(&self) -> Option<RequestLengths> {
+        let first = self.pairs.first().map(|pair| fixed(*pair));
+        let Lengths { input, output } = self.spec.lengths.clone().or(first)?;
+        Some(RequestLengths::Separate { input, output })
     }
 
     /// The token pairs of its grid; none where the file has lengths.

@@ -21,7 +21,7 @@ pub use progress::ProgressFile;
 pub use rules::{criterion_name, folder, prompt_source, search_name};
 pub use savings::savings;
 pub use target::{Target, TargetError};
-pub use trials::Trials;
+pub use trials::{Trials, job};
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 use crate::capacity::{self, Capacity};
 use crate::executor::Executor;
 use crate::loadgen::{API_KEY_VARIABLE, LoadGenerator};
+use crate::plan::foreseen::Foreseen;
 use crate::report::curve::{Curve, Point};
 use crate::report::{Event, Observer, answer_line, words};
 use crate::runner::live::{Live, Setup};
@@ -64,6 +65,8 @@ pub struct Campaign<'a> {
     pub trials: Trials<'a>,
     /// Where results go.
     pub store: &'a Store,
+    /// A simulated deployment that lets expect what the service can do.
+    pub foreseen: Option<&'a Foreseen>,
     /// Whether stored trials are ignored.
     pub fresh: bool,
     /// The pairs that have an answer of this run.

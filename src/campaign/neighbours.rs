@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Campaign, rules};
+use crate::plan::foreseen::Foreseen;
 use crate::search::Prior;
 use crate::search::grid::{Expected, GRID, is_corner};
 use crate::search::neighbours::{self, Known};
@@ -43,6 +44,18 @@ impl SearchFile {
         self
     }
 
+    /// What a simulated deployment lets expect, where the other pairs let expect nothing, or less exactly. What cannot be
+    /// simulated lets expect nothing.
+    fn foresee(&mut self, foreseen: Option<&Foreseen>, pair: TokenPair) {
+        let width = |prior: &Prior| prior.high.as_per_minute() / prior.low.as_per_minute();
+        let Some(foreseen) = foreseen else { return };
+        let found = foreseen.of(pair).ok().flatten();
+        if let Some(found) = found.filter(|f| self.prior.is_none_or(|known| width(f) < width(&known))) {
+            self.prior = Some(found);
+            self.simulated = Some(foreseen.file.clone());
+        }
+    }
+
     /// What the other pairs let expect.
     pub(super) fn expected(&self) -> Expected {
         Expected {
@@ -71,6 +84,7 @@ impl Campaign<'_> {
             settings: self.search_settings(experiment),
             conditions,
             neighbours: Vec::new(),
+            simulated: None,
             prior: None,
             at_least: None,
             at_most: None,
@@ -90,6 +104,7 @@ impl Campaign<'_> {
         if let Some(pair) = experiment.pair() {
             let known = self.known(&experiment.name, &begun.conditions)?;
             begun = begun.expecting(&known, pair);
+            begun.foresee(self.foreseen, pair);
         }
         write_json(&path, &begun)?;
         Ok(begun)
@@ -111,7 +126,13 @@ impl Campaign<'_> {
             ("seed", s.seed.to_string()),
         ]
         .map(|(key, value)| (key.to_owned(), value))
-        .into()
+        .into_iter()
+        // Under another description the search begins anew.
+        .chain(
+            self.foreseen
+                .map(|foreseen| ("prior".to_owned(), foreseen.digest.clone())),
+        )
+        .collect()
     }
 
     /// The answers of the other pairs of this results folder that were measured under the same conditions, by name.
@@ -159,14 +180,13 @@ fn known_of(file: &CapacityFile) -> Option<Known> {
 /// What is believed of a pair, in words.
 pub(super) fn in_words(begun: &SearchFile, prior: &Prior) -> String {
     let plain = |rate: Rate| crate::units::Plain(rate.rounded().as_per_minute());
+    let from = match (&begun.simulated, begun.neighbours.len()) {
+        (Some(file), _) => format!("the deployment of {} lets", file.display()),
+        (None, 1) => "1 other pair let".to_owned(),
+        (None, count) => format!("{count} other pairs let"),
+    };
     format!(
-        "{} other {} let expect {} ({} to {})",
-        begun.neighbours.len(),
-        if begun.neighbours.len() == 1 {
-            "pair"
-        } else {
-            "pairs"
-        },
+        "{from} expect {} ({} to {})",
         prior.capacity.rounded(),
         plain(prior.low),
         plain(prior.high)

@@ -70,21 +70,25 @@ impl<'a> Trials<'a> {
 
     /// The job of a trial.
     pub fn job(&self, spec: &TrialSpec) -> TrialJob {
-        let settings = self.settings;
-        TrialJob {
-            spec: spec.clone(),
-            endpoint: self.target.endpoint(),
-            limits: Limits {
-                request_s: settings.request_timeout.as_secs_f64(),
-                ttft_s: settings.ttft_timeout.as_secs_f64(),
-                tpot_s: settings.tpot_timeout.as_secs_f64(),
-                drain_s: settings.drain.as_secs_f64(),
-            },
-            encoding: self.target.encoding.clone(),
-            prompts_file: settings.prompts_file.clone(),
-            lengths_file: None,
-            fresh_connections: rules::fresh_connections(settings),
-            results_json: settings.results_json,
-        }
+        job(self.settings, self.target, spec)
+    }
+}
+
+/// The job of a trial of an endpoint, by its settings.
+pub fn job(settings: &Settings, target: &Target, spec: &TrialSpec) -> TrialJob {
+    TrialJob {
+        spec: spec.clone(),
+        endpoint: target.endpoint(),
+        limits: Limits {
+            request_s: settings.request_timeout.as_secs_f64(),
+            ttft_s: settings.ttft_timeout.as_secs_f64(),
+            tpot_s: settings.tpot_timeout.as_secs_f64(),
+            drain_s: settings.drain.as_secs_f64(),
+        },
+        encoding: target.encoding.clone(),
+        prompts_file: settings.prompts_file.clone(),
+        lengths_file: None,
+        fresh_connections: rules::fresh_connections(settings),
+        results_json: settings.results_json,
     }
 }

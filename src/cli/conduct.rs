@@ -11,6 +11,7 @@ use crate::campaign::{self, Campaign, Home, PairAnswer, Target, TargetError, Tri
 use crate::cluster::Walltime;
 use crate::executor::Executor;
 use crate::loadgen::LoadGenerator;
+use crate::plan::foreseen::Foreseen;
 use crate::report::{Bars, Event, JsonLines, Lines, Observer, Observers};
 use crate::runner::TrialError;
 use crate::server::ServerError;
@@ -99,6 +100,8 @@ impl Conduct<'_> {
         for note in &target.notes {
             observer.see(&Event::Note { text: note.clone() });
         }
+        let foreseen = settings.prior.as_deref().map(Foreseen::read);
+        let foreseen = foreseen.transpose().map_err(Failure::input)?;
         let campaign = Campaign {
             settings,
             target: &target,
@@ -111,6 +114,7 @@ impl Conduct<'_> {
                 campaign::prompt_source(settings).map_err(Failure::input)?,
             ),
             store: &store,
+            foreseen: foreseen.as_ref(),
             fresh: self.fresh,
             answered: std::cell::RefCell::default(),
             wait: self.wait,

@@ -4,6 +4,7 @@
 
 mod accuracy;
 mod cache;
+mod calibrate;
 mod cancel;
 mod capacity;
 mod check;
@@ -20,6 +21,7 @@ mod list;
 mod logs;
 mod meta;
 mod mix;
+mod plan;
 mod process;
 mod profile;
 mod report;
@@ -83,6 +85,7 @@ enum Verb {
     Trial(trial::Args),
     Serve(serve::Args),
     Explore(explore::Args),
+    Plan(plan::Args),
     Capacity(capacity::Args),
     Check(check::Args),
     Cache(cache::Args),
@@ -91,6 +94,7 @@ enum Verb {
     Report(report::Args),
     Mix(mix::Args),
     Simulate(simulate::Args),
+    Calibrate(calibrate::Args),
     Accuracy(accuracy::Args),
     Profile(profile::Args),
     Config(config::Args),
@@ -125,6 +129,7 @@ pub fn main() -> ExitCode {
         Verb::Trial(args) => trial::run(args),
         Verb::Serve(args) => serve::run(args),
         Verb::Explore(args) => explore::run(args),
+        Verb::Plan(args) => plan::run(args),
         Verb::Capacity(args) => capacity::run(args),
         Verb::Check(args) => check::run(args),
         Verb::Cache(args) => cache::run(args),
@@ -133,6 +138,7 @@ pub fn main() -> ExitCode {
         Verb::Report(args) => report::run(args),
         Verb::Mix(args) => mix::run(args),
         Verb::Simulate(args) => simulate::run(args),
+        Verb::Calibrate(args) => calibrate::run(args),
         Verb::Accuracy(args) => accuracy::run(args),
         Verb::Profile(args) => profile::run(args),
         Verb::Config(args) => config::run(args),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::calibrated::Calibration;
 use super::profiles::{Found, Wanted};
 use super::{CostOrigin, CostSource, Deployment, DeploymentError, Semantics, files, profiles, vidur_case};
 use crate::sim::catalog::{Catalog, Gpu, ModelShape};
@@ -173,6 +174,10 @@ impl Library {
                 let fitted = FittedProfile::read(Input::new(&name, &mut reader), roofline()?)?;
                 let notes = fitted.warnings(deployment.batch_size_cap);
                 Ok((Arc::new(fitted), origin("fitted", vec![path.clone()], notes)))
+            }
+            CostSource::Calibrated(path) => {
+                let (cost, origin) = Calibration::read(path)?.cost(path, deployment, model, gpu)?;
+                Ok((Arc::new(cost), origin))
             }
             CostSource::Tables(path) => {
                 let tables = vidur_case::read_tables(path, deployment.semantics.vidur_version())?;

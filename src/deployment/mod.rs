@@ -3,6 +3,8 @@
 //!
 //! [`Deployment`] is the description, [`Library`] what is known here; [`Deployment::cluster`] joins the two.
 
+pub mod calibrated;
+pub mod described;
 mod error;
 mod files;
 mod library;
@@ -13,7 +15,7 @@ pub mod vidur_case;
 mod workload;
 pub mod yaml;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +32,8 @@ use crate::sim::router::RouterConfig;
 pub use error::DeploymentError;
 pub use files::{open, trace};
 pub use library::{Library, Places};
-pub use workload::{OpenWorkload, Workload};
+pub(crate) use workload::located;
+pub use workload::{OpenWorkload, Replayed, Workload};
 
 /// A cluster of equal replicas. A key that is left out has the default named here; `model` and `device` have none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -110,8 +113,26 @@ pub enum CostSource {
     Profiles,
     /// A `fitted_profile.json`.
     Fitted(PathBuf),
+    /// A `calibrated.json` of `mst calibrate`.
+    Calibrated(PathBuf),
     /// A folder of prediction tables, as `mst simulate --vidur-case` reads them.
     Tables(PathBuf),
+}
+
+impl CostSource {
+    /// Looks for its file or folder beside the file that names it, and then as it is.
+    pub fn locate(&mut self, base: &Path) {
+        match self {
+            Self::Fitted(path) | Self::Calibrated(path) => *path = workload::located(base, path),
+            Self::Tables(path) => {
+                let joined = base.join(&path);
+                if joined.exists() {
+                    *path = joined;
+                }
+            }
+            Self::Auto | Self::Roofline | Self::Profiles => {}
+        }
+    }
 }
 
 /// Whose rules hold where simulators and engines differ: what fits into memory, how profiles are read, what a preempted
@@ -208,7 +229,7 @@ impl BuiltCluster {
 /// Where iteration times come from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CostOrigin {
-    /// `profile`, `roofline`, `fitted` or `tables`.
+    /// `profile`, `roofline`, `fitted`, `calibrated`, `scaled` or `tables`.
     pub label: &'static str,
     /// The files behind it.
     pub files: Vec<PathBuf>,

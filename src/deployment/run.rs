@@ -63,6 +63,33 @@ pub fn run(
     Ok((summary, totals))
 }
 
+/// Simulates without leaving anything. Requests that arrive before `warm` do not count among the times.
+pub fn summary(
+    built: &BuiltCluster,
+    source: Box<dyn Source>,
+    prefixes: &Arc<PrefixTable>,
+    warm: Time,
+) -> Summary {
+    let mut gather: Gather<false> = Gather::new(&built.config, Writers::default()).warmed(warm);
+    let mut arrivals = Arrivals::new(source);
+    let totals = simulate(&built.config, &mut arrivals, prefixes, Time::MAX, &mut gather);
+    Summary::of(
+        &built.config,
+        &totals,
+        &mut gather,
+        &mut arrivals,
+        facts(built, &totals),
+    )
+}
+
+fn facts(built: &BuiltCluster, totals: &Totals) -> Facts {
+    Facts {
+        mfu: Some(built.mfu(totals)),
+        cost: built.origin.label.to_owned(),
+        notes: built.origin.notes.clone(),
+    }
+}
+
 fn observed<const ITERATIONS: bool>(
     built: &BuiltCluster,
     source: Box<dyn Source>,
@@ -86,11 +113,7 @@ fn observed<const ITERATIONS: bool>(
         let place = folder.map_or(Path::new(""), |(folder, _)| folder);
         unwritable(place, &error)
     })?;
-    let facts = Facts {
-        mfu: Some(built.mfu(&totals)),
-        cost: built.origin.label.to_owned(),
-        notes: built.origin.notes.clone(),
-    };
+    let facts = facts(built, &totals);
     let summary = Summary::of(&built.config, &totals, &mut gather, &mut arrivals, facts);
     let charts = match folder {
         Some((_, outputs)) if outputs.plots => plots(&built.config, &totals, &mut gather, &mut arrivals),

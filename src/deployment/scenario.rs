@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::workload::located;
-use super::{CostSource, Deployment, DeploymentError, Places, Workload, files, yaml};
+use super::{Deployment, DeploymentError, Places, Workload, files, yaml};
 use crate::sim::Time;
 
 /// A cluster, its load, and how long to look at it: the file of `mst simulate`.
@@ -69,11 +68,7 @@ impl ScenarioFile {
         };
         file.scenario.catalog.iter_mut().for_each(beside);
         file.scenario.profiles.iter_mut().for_each(beside);
-        match &mut file.scenario.deployment.cost {
-            CostSource::Fitted(path) => *path = located(&base, path),
-            CostSource::Tables(path) => beside(path),
-            CostSource::Auto | CostSource::Roofline | CostSource::Profiles => {}
-        }
+        file.scenario.deployment.cost.locate(&base);
         Ok(file)
     }
 

@@ -164,6 +164,9 @@ impl Workload {
 
 const NO_KIND: &str = "write one of `trace`, `lengths`, `sessions`";
 
+/// Requests and their block hashes.
+pub type Replayed = (Box<dyn Source>, Arc<PrefixTable>);
+
 impl OpenWorkload {
     /// The requests, from the first.
     ///
@@ -209,6 +212,18 @@ impl OpenWorkload {
         Ok(source)
     }
 
+    /// The first `count` of them at another rate, in requests a second, drawn from the seed that is `seed` after its own.
+    ///
+    /// # Errors
+    /// When a number of it does not do.
+    pub fn again(&self, qps: f64, count: u64, seed: u64) -> Result<Replayed, DeploymentError> {
+        let mut other = self.clone();
+        other.workload.qps = Some(qps);
+        other.workload.num_requests = Some(count);
+        other.seed = self.seed.wrapping_add(seed);
+        Ok((other.source()?, Arc::clone(&self.prefixes)))
+    }
+
     /// Their block hashes.
     pub fn prefixes(&self) -> &Arc<PrefixTable> {
         &self.prefixes
@@ -224,7 +239,7 @@ impl OpenWorkload {
 }
 
 /// A path beside the file that names it, or as it is.
-pub(super) fn located(base: &Path, path: &Path) -> PathBuf {
+pub(crate) fn located(base: &Path, path: &Path) -> PathBuf {
     let beside = base.join(path);
     let found = [beside, path.to_owned()]
         .iter()

@@ -288,7 +288,8 @@ fn digest(cell: &Cell, facts: &Facts) -> String {
     hasher.finalize().to_hex()[..16].to_owned()
 }
 
-fn verdict(pass: bool) -> Verdict {
+/// The verdict of a simulation that keeps its objectives, or does not.
+pub(crate) fn verdict(pass: bool) -> Verdict {
     Verdict {
         criterion: "slo".to_owned(),
         ruling: if pass {

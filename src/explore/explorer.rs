@@ -12,8 +12,8 @@ use super::cell_search::{CellSearch, Found, Halt, Means};
 use super::file::SearchFor;
 use super::grid::{Cell, Grid};
 use super::ledger::LedgerError;
-use super::pool;
 use super::probe::{Facts, Limit, Point, Probed};
+use crate::pool;
 use crate::search::Status;
 use crate::slo::{Judgement, SloConfig};
 

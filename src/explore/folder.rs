@@ -10,8 +10,8 @@ use super::file::SearchFor;
 use super::grid::{Cell, Grid};
 use super::outcome::Outcome;
 use super::pareto;
-use super::pool;
 use super::probe::{Evaluator, Point};
+use crate::pool;
 use crate::store::{StoreError, write_json};
 
 /// Every probe a line.

@@ -6,13 +6,14 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::probe::{Point, Probed};
 use crate::slo::SloConfig;
 
 /// Changes whenever a probe's result may: stored probes of another version are not used.
-pub(super) const SIMULATOR: &str = concat!(env!("CARGO_PKG_VERSION"), "-sim1");
+pub(crate) const SIMULATOR: &str = concat!(env!("CARGO_PKG_VERSION"), "-sim1");
 
 /// A line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -151,8 +152,8 @@ impl Ledger {
     }
 }
 
-/// The lines of a file, and how many bytes of it are whole lines.
-fn read(text: &[u8]) -> Result<(Vec<Line>, usize), (usize, String)> {
+/// The lines of a file, and how many bytes of it are whole lines; else the number of a bad one, and what is wrong with it.
+pub(crate) fn read<T: DeserializeOwned>(text: &[u8]) -> Result<(Vec<T>, usize), (usize, String)> {
     let whole = text
         .iter()
         .rposition(|byte| *byte == b'\n')

@@ -4,18 +4,17 @@
 //! [`Ledger`] keeps every probe.
 
 mod bounds;
-mod cell_search;
+pub(crate) mod cell_search;
 mod condition;
 mod explorer;
 mod file;
 pub mod folder;
 mod grid;
 mod keep;
-mod ledger;
+pub(crate) mod ledger;
 mod numbers;
 mod outcome;
 pub mod pareto;
-pub(crate) mod pool;
 mod probe;
 mod replicas;
 mod simulated;

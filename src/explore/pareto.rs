@@ -15,7 +15,7 @@ use super::grid::Grid;
 /// Size of a panel, pixels.
 const PANEL: (u32, u32) = (760, 420);
 /// One colour a device; more devices begin again.
-const COLOURS: [RGBColor; 6] = [
+pub(crate) const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),

@@ -12,8 +12,8 @@ use crate::report::{Event, Observer};
 use crate::runner::memo::Memo;
 use crate::runner::{TrialError, TrialRunner};
 use crate::search::{
-    Etalon, Listed, Margins, MarginsConfig, MidpointConfig, Probe, Sarathi, Search, Veeksha, VeekshaConfig,
-    Vidur, VidurConfig,
+    Etalon, Listed, Margins, MarginsConfig, MidpointConfig, Prior, Probe, Sarathi, Search, Veeksha,
+    VeekshaConfig, Vidur, VidurConfig,
 };
 use crate::slo::objective::Objective;
 use crate::slo::prefill::PrefillCurve;
@@ -54,6 +54,15 @@ pub struct Bench<'a> {
     pub raw: Option<RawReader<'a>>,
 }
 
+/// Where a search begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Begin {
+    /// The first rate, in requests a second, where nothing is expected.
+    pub qps: f64,
+    /// What is expected; only the adaptive rule makes use of it.
+    pub expected: Option<Prior>,
+}
+
 /// Reads a measurement from the raw rows of a trial's folder.
 pub type RawReader<'a> = &'a dyn Fn(&Path, &TrialSpec) -> Result<Measurement, TrialError>;
 
@@ -64,6 +73,8 @@ pub struct Found {
     pub capacity: Capacity,
     /// What was stored before, judged.
     pub known: Vec<Known>,
+    /// What was expected beforehand, in words.
+    pub expected: Option<String>,
 }
 
 impl Bench<'_> {
@@ -128,7 +139,7 @@ impl Bench<'_> {
         &self,
         objective: &Objective,
         rule: &SearchRule,
-        start_qps: f64,
+        begin: Begin,
         runner: impl TrialRunner,
         observer: &mut dyn Observer,
         interrupted: &dyn Fn() -> bool,
@@ -138,7 +149,7 @@ impl Bench<'_> {
         let known = self.known(&criterion, &stored, observer);
         let read = |folder: &Path, spec: &TrialSpec| self.read(folder, spec);
         let mut runner = Memo::new(runner, stored, &read, false);
-        let mut search = new_search(rule, start_qps, objective, &known);
+        let mut search = new_search(rule, begin, objective, &known);
         let spec = |probe: &Probe| self.spec(probe, rule.rule);
         let decided = |probe: &Probe| {
             let of_trial = spec(probe).id();
@@ -158,7 +169,11 @@ impl Bench<'_> {
             interrupted,
         };
         let capacity = capacity::find(search.as_mut(), &criterion, &mut runner, &experiment, observer)?;
-        Ok(Found { capacity, known })
+        Ok(Found {
+            capacity,
+            known,
+            expected: None,
+        })
     }
 
     /// What is known where a search broke off.
@@ -166,7 +181,7 @@ impl Bench<'_> {
         &self,
         objective: &Objective,
         rule: &SearchRule,
-        start_qps: f64,
+        begin: Begin,
         observer: &mut dyn Observer,
     ) -> Option<Found> {
         let stored = self.stored(observer).ok()?;
@@ -176,7 +191,7 @@ impl Bench<'_> {
             max_trials: Some(0),
             ..rule.clone()
         };
-        let search = new_search(&adaptive, start_qps, objective, &known);
+        let search = new_search(&adaptive, begin, objective, &known);
         let crate::search::Step::Done(answer) = search.next() else {
             return None;
         };
@@ -188,6 +203,7 @@ impl Bench<'_> {
                 decided: Vec::new(),
             },
             known,
+            expected: None,
         })
     }
 
@@ -302,7 +318,13 @@ impl Found {
 }
 
 /// The search of a rule. What is stored bounds the adaptive one from the start.
-fn new_search(rule: &SearchRule, start_qps: f64, objective: &Objective, known: &[Known]) -> Box<dyn Search> {
+pub(super) fn new_search(
+    rule: &SearchRule,
+    begin: Begin,
+    objective: &Objective,
+    known: &[Known],
+) -> Box<dyn Search> {
+    let start_qps = begin.qps;
     let midpoint = MidpointConfig {
         start: start_qps,
         max_iterations: rule.limit(),
@@ -312,6 +334,7 @@ fn new_search(rule: &SearchRule, start_qps: f64, objective: &Objective, known: &
         Rule::Adaptive => {
             let mut search = Margins::new(MarginsConfig {
                 start: Rate::per_second(start_qps),
+                expected: begin.expected,
                 limit: rule.limit(),
                 tolerance: rule.tolerance,
                 lowest: Rate::per_second(rule.min_qps),

@@ -10,14 +10,17 @@ pub use input::{Input, Job, Jobs};
 
 use input::Task;
 
-use super::bench::{Bench, Found};
+use super::bench::{Begin, Bench, Found};
 use super::file::{Failures, Rule, Side};
+use super::foreseen;
 use super::outcome::{Combination, Outcome, Trouble};
 use super::simulated::Simulated;
 use super::stored::Stored;
-use crate::explore::pool;
+use crate::plan::foreseen::Foreseen;
+use crate::pool;
 use crate::report::{Event, Observer};
 use crate::runner::{TrialError, TrialRunner};
+use crate::search::Prior;
 use crate::slo::objective::Objective;
 use crate::store::{Store, StoreError};
 use crate::trial::TrialSpec;
@@ -68,6 +71,18 @@ impl Broken {
             so_far: so_far.map(Box::new),
         }
     }
+}
+
+/// What was expected, in words.
+fn told(foreseen: &Foreseen, expected: Option<Prior>) -> String {
+    let file = foreseen.file.display();
+    expected.map_or_else(
+        || format!("prior: the simulator finds no capacity with {file}: nothing was expected"),
+        |prior| {
+            let [capacity, low, high] = [prior.capacity, prior.low, prior.high].map(Rate::as_per_second);
+            format!("prior: {file} let expect {capacity:.3} requests a second, {low:.3} to {high:.3}")
+        },
+    )
 }
 
 /// Sees nothing.
@@ -242,10 +257,19 @@ impl Conduct<'_> {
         over: &dyn Fn() -> bool,
     ) -> Result<Found, Broken> {
         let rule = &self.input.file.search;
-        let start = task.workload.start_qps.unwrap_or(rule.start_qps);
-        bench
-            .search(objective, rule, start, runner, observer, over)
-            .map_err(|error| Broken::new(error, bench.so_far(objective, rule, start, &mut Blind)))
+        let qps = task.workload.start_qps.unwrap_or(rule.start_qps);
+        let foreseen = task.ready.foreseen.as_ref();
+        let begin = Begin {
+            qps,
+            expected: foreseen.and_then(|f| foreseen::expected(f, bench, objective, rule, qps, over)),
+        };
+        let mut found = bench
+            .search(objective, rule, begin, runner, observer, over)
+            .map_err(|error| Broken::new(error, bench.so_far(objective, rule, begin, &mut Blind)));
+        if let (Ok(found), Some(foreseen)) = (&mut found, foreseen) {
+            found.expected = Some(told(foreseen, begin.expected));
+        }
+        found
     }
 
     /// Why a search was stopped.

@@ -91,6 +91,9 @@ pub struct System {
     /// What prompts take on it when it is idle: a file of `mst profile prefill`, or its folder.
     #[serde(default)]
     pub prefill_profile: Option<PathBuf>,
+    /// A file that describes the service for the simulator, calibrated or not: what that finds is expected before the first trial.
+    #[serde(default)]
+    pub prior: Option<PathBuf>,
 }
 
 /// An endpoint.
@@ -252,6 +255,13 @@ impl File {
                 .value
                 .check(self.target)
                 .map_err(|why| (line(system), why))?;
+            if system.value.prior.is_some() && self.search.rule != Rule::Adaptive {
+                let name = &system.value.name;
+                let why = format!(
+                    "systems, {name}: prior: only `search: {{rule: adaptive}}` expects anything; remove it"
+                );
+                return Err((line(system), why));
+            }
         }
         for workload in &self.workloads {
             workload.value.check().map_err(|why| (line(workload), why))?;

@@ -8,7 +8,7 @@ use super::file::{EndpointEntry, Workload};
 use super::requests::Requests;
 use crate::campaign::{self, Home, Target, TargetError};
 use crate::executor::local::Local;
-use crate::loadgen::{API_KEY_VARIABLE, Limits, LoadGenError, LoadGenerator, ResultsJson, TrialJob};
+use crate::loadgen::{API_KEY_VARIABLE, LoadGenError, LoadGenerator, ResultsJson, TrialJob};
 use crate::runner::live::{Live, Setup};
 use crate::runner::{Judged, Trial, TrialError, TrialRunner};
 use crate::search::Probe;
@@ -279,26 +279,10 @@ impl Endpoint<'_> {
     }
 
     fn job(&self, spec: &TrialSpec, lengths_file: Option<PathBuf>) -> TrialJob {
-        let settings = self.settings;
         TrialJob {
-            spec: spec.clone(),
-            endpoint: self.target.endpoint(),
-            limits: Limits {
-                request_s: settings.request_timeout.as_secs_f64(),
-                ttft_s: settings.ttft_timeout.as_secs_f64(),
-                tpot_s: settings.tpot_timeout.as_secs_f64(),
-                drain_s: settings.drain.as_secs_f64(),
-            },
-            encoding: self.target.encoding.clone(),
-            prompts_file: settings.prompts_file.clone(),
             lengths_file,
-            fresh_connections: matches!(
-                settings.loadgen,
-                LoadGenChoice::Native {
-                    fresh_connections: true
-                }
-            ),
             results_json: ResultsJson::Off,
+            ..campaign::job(self.settings, &self.target, spec)
         }
     }
 

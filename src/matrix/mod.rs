@@ -6,6 +6,7 @@ mod bench;
 mod conduct;
 pub mod file;
 mod files;
+mod foreseen;
 mod known;
 mod live;
 pub mod older;
@@ -15,7 +16,7 @@ mod requests;
 mod simulated;
 mod stored;
 
-pub use bench::{Bench, Found, RawReader};
+pub use bench::{Begin, Bench, Found, RawReader};
 pub use conduct::{Conduct, ConductError, Input, Job, Jobs};
 pub use files::{OUTCOMES, file_name, place, write_all};
 pub use known::Known;

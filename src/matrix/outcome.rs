@@ -166,6 +166,7 @@ impl Outcome {
         let broken = at(false).or(nearest);
         let binding = broken.and_then(|p| p.slos.iter().min_by(|a, b| room(a).total_cmp(&room(b))));
         let mut notes = bench.requests.notes.clone();
+        notes.extend(found.expected.clone());
         if !found.capacity.decided.is_empty() {
             let rates: Vec<String> = found
                 .capacity

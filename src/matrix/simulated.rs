@@ -7,7 +7,8 @@ use crate::deployment::BuiltCluster;
 use crate::runner::{Judged, Trial, TrialError, TrialRunner, Watch};
 use crate::search::Probe;
 use crate::sim::{Observer, PrefixTable, Record, Request, Source, Time, cluster};
-use crate::store::{Manifest, layout, measured, write_json};
+use crate::store::measured as packed;
+use crate::store::{Manifest, layout, write_json};
 use crate::trial::{
     ClientHealth, LoadGenSpec, Measurement, Outcome, RequestRecord, TargetSpec, TokenTimes, TrialSpec,
 };
@@ -60,39 +61,40 @@ impl<'a> Simulated<'a> {
                 .collect(),
         }
     }
+}
 
-    fn simulate(&self, spec: &TrialSpec) -> Measurement {
-        let limit_s = self.bench.limit_s.unwrap_or(f64::INFINITY);
-        let mut planned = self.bench.requests.plan(spec.rate, spec.duration_s, spec.seed);
-        let all = planned.len();
-        planned.retain(|request| (request.intended_ns as f64) < limit_s * 1e9);
-        let limit = if limit_s.is_finite() {
-            Time::from_seconds(limit_s)
-        } else {
-            Time::MAX
-        };
-        let mut config = self.built.config.clone();
-        // Tokens are told one by one only so. What comes out is the same.
-        config.stepwise = true;
-        config.seed = spec.seed;
-        let mut watch = Tokens::new(planned.len());
-        let mut source = Planned(planned.iter().enumerate().peekable());
-        cluster::simulate(
-            &config,
-            &mut source,
-            &std::sync::Arc::new(PrefixTable::default()),
-            limit,
-            &mut watch,
-        );
-        watch.measurement(spec, &planned, limit_s, planned.len() < all)
-    }
+/// What a trial of a bench measures on a simulated system.
+pub(super) fn measured(bench: &Bench<'_>, built: &BuiltCluster, spec: &TrialSpec) -> Measurement {
+    let limit_s = bench.limit_s.unwrap_or(f64::INFINITY);
+    let mut planned = bench.requests.plan(spec.rate, spec.duration_s, spec.seed);
+    let all = planned.len();
+    planned.retain(|request| (request.intended_ns as f64) < limit_s * 1e9);
+    let limit = if limit_s.is_finite() {
+        Time::from_seconds(limit_s)
+    } else {
+        Time::MAX
+    };
+    let mut config = built.config.clone();
+    // Tokens are told one by one only so. What comes out is the same.
+    config.stepwise = true;
+    config.seed = spec.seed;
+    let mut watch = Tokens::new(planned.len());
+    let mut source = Planned(planned.iter().enumerate().peekable());
+    cluster::simulate(
+        &config,
+        &mut source,
+        &std::sync::Arc::new(PrefixTable::default()),
+        limit,
+        &mut watch,
+    );
+    watch.measurement(spec, &planned, limit_s, planned.len() < all)
 }
 
 impl TrialRunner for Simulated<'_> {
     fn run(&mut self, spec: &TrialSpec, probe: &Probe, _watch: &mut dyn Watch) -> Result<Trial, TrialError> {
-        let measurement = self.simulate(spec);
+        let measurement = measured(self.bench, self.built, spec);
         let folder = self.bench.store.begin(&self.bench.pair, &spec.id())?;
-        measured::write(&folder.join(measured::FILE_NAME), &measurement)?;
+        packed::write(&folder.join(packed::FILE_NAME), &measurement)?;
         let manifest = self.bench.manifest(spec, probe, &measurement, "", None);
         write_json(&folder.join(layout::MANIFEST), &manifest)?;
         Ok(Trial {

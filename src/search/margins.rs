@@ -5,16 +5,20 @@
 //! earlier searches counts as any other trial, see [`Margins::learn`].
 
 mod belief;
+#[cfg(test)]
+mod tests;
 
 use belief::Belief;
 
-use super::{Answer, Bracket, Goal, Left, Observed, Probe, Search, Status, Step};
+use super::{Answer, Bracket, Goal, Left, Observed, Prior, Probe, Search, Status, Step};
 use crate::criterion::Ruling;
 use crate::trial::Estimate;
 use crate::units::Rate;
 
-/// Factor between rates until one passes and one fails.
+/// Largest factor between rates until one passes and one fails.
 const STEP: f64 = 2.0;
+/// The 90 % quantile of a normal distribution, in standard deviations.
+const NINE_IN_TEN: f64 = 1.28;
 /// Trials at a rate that do not tell, after which it is not tried again.
 const PATIENCE: usize = 2;
 /// Trials within the interval without which it is not believed.
@@ -23,8 +27,10 @@ const NEAR: usize = 2;
 /// Where a search begins and when it ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MarginsConfig {
-    /// First rate.
+    /// First rate, where nothing is expected.
     pub start: Rate,
+    /// What is expected: the first rate is one that passes if that is right, nine times in ten, and the second one that fails.
+    pub expected: Option<Prior>,
     /// Most trials; of those learned of only the ones near the answer count.
     pub limit: u32,
     /// Half width of the 95 % interval, as a share of the capacity, that is narrow enough.
@@ -176,17 +182,13 @@ impl Margins {
 
     /// The next rate while only one side is known.
     fn ramp(&self) -> Result<Rate, &'static str> {
-        let MarginsConfig {
-            start,
-            lowest,
-            highest,
-            ..
-        } = self.config;
+        let MarginsConfig { lowest, highest, .. } = self.config;
+        let (start, step) = self.first();
         let at = |x: f64| Rate::per_minute(x.exp()).rounded();
         let bounded = |rate: Rate| highest.map_or(rate, |most| if most < rate { most } else { rate });
         match (self.passed(), self.failed()) {
             (Some(x), _) => {
-                let next = bounded(at(x + STEP.ln()));
+                let next = bounded(at(x + step));
                 if highest.is_some_and(|most| x >= most.as_per_minute().ln() - 1e-3) {
                     Err("the highest rate passes")
                 } else {
@@ -197,12 +199,37 @@ impl Margins {
                 if x <= lowest.as_per_minute().ln() + 1e-3 {
                     Err("the lowest rate fails")
                 } else {
-                    let next = at(x - STEP.ln());
+                    let next = at(x - step);
                     Ok(if next < lowest { lowest } else { next })
                 }
             }
             (None, None) => Ok(bounded(start)),
         }
+    }
+
+    /// The first rate, and the logarithm of the factor to the next one. With each trial that decides and does not end the ramp
+    /// the factor is squared: an expectation that is wrong costs a trial or two.
+    fn first(&self) -> (Rate, f64) {
+        let MarginsConfig {
+            start,
+            expected,
+            lowest,
+            highest,
+            ..
+        } = self.config;
+        let Some(prior) = expected else {
+            return (start, STEP.ln());
+        };
+        let sd = prior.sd();
+        let below = Rate::per_minute(prior.capacity.as_per_minute() * (-NINE_IN_TEN * sd).exp()).rounded();
+        let first = match highest {
+            Some(most) if most < below => most,
+            _ if below < lowest => lowest,
+            _ => below,
+        };
+        let decided = self.seen.iter().filter(|e| e.ruling != Ruling::Unsure).count();
+        let step = 2.0 * NINE_IN_TEN * sd * 2f64.powi(decided.saturating_sub(1).min(10) as i32);
+        (first, step.min(STEP.ln()))
     }
 
     fn probe(&self, rate: Rate, stage: u8) -> Step {
@@ -227,11 +254,14 @@ impl Margins {
             reason.push_str("; a rate failed below one that passed");
         }
         let (rate, low, high) = match self.belief() {
-            Some(belief) => (
-                Some(at(belief.median).rounded()),
-                Some(at(belief.low)),
-                Some(at(belief.high)),
-            ),
+            Some(belief) => {
+                let rate = at(belief.median).rounded();
+                let (low, high) = (at(belief.low), at(belief.high));
+                // What is rounded may lie beside a narrow interval.
+                let low = if rate < low { rate } else { low };
+                let high = if high < rate { rate } else { high };
+                (Some(rate), Some(low), Some(high))
+            }
             None => (passed.map(at), passed.map(at), failed.map(at)),
         };
         Step::Done(Answer {
@@ -287,169 +317,5 @@ impl Search for Margins {
             likely: (likely.ceil() as u32).clamp(1, most),
             most,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::criterion::Verdict;
-    use crate::search::testing::verdict;
-
-    fn config(start: f64) -> MarginsConfig {
-        MarginsConfig {
-            start: Rate::per_second(start),
-            limit: 30,
-            tolerance: 0.025,
-            lowest: Rate::per_second(1e-3),
-            highest: None,
-        }
-    }
-
-    /// A service whose value grows as a power of the rate and shoots up beyond `capacity` times 1.3.
-    fn judged(rate: f64, capacity: f64, slope: f64, noise: f64, se: f64) -> Verdict {
-        let margin = if rate > 1.3 * capacity {
-            -1.0
-        } else {
-            (slope * (capacity / rate).ln() + noise).clamp(-1.0, 1.0)
-        };
-        let ruling = if margin >= 0.0 {
-            Ruling::Sustainable
-        } else {
-            Ruling::Unsustainable
-        };
-        Verdict {
-            margin: Some(Estimate {
-                value: margin,
-                low: margin - 1.96 * se,
-                high: margin + 1.96 * se,
-            }),
-            ..verdict(ruling)
-        }
-    }
-
-    fn drive(search: &mut Margins, mut oracle: impl FnMut(f64) -> Verdict) -> (Answer, usize) {
-        let mut trials = 0;
-        loop {
-            match search.next() {
-                Step::Done(answer) => return (answer, trials),
-                Step::Probe(probe) => {
-                    trials += 1;
-                    let verdict = oracle(probe.rate.as_per_second());
-                    search.observe(&Observed {
-                        probe: &probe,
-                        verdict: &verdict,
-                        offered: probe.rate,
-                        load_s: 60.0,
-                    });
-                }
-            }
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-        #[test]
-        fn it_finds_the_capacity(capacity in 0.05f64..200.0, start in 0.1f64..20.0, slope in 1.0f64..10.0) {
-            let mut search = Margins::new(config(start));
-            let (answer, trials) = drive(&mut search, |rate| judged(rate, capacity, slope, 0.0, 0.02));
-            let found = answer.rate.unwrap().as_per_second();
-            prop_assert_eq!(answer.status, Status::Bracketed);
-            prop_assert!((found / capacity - 1.0).abs() < 0.04, "{found} for {capacity} in {trials}");
-            prop_assert!(trials <= 30);
-            prop_assert!(answer.low.unwrap() <= answer.rate.unwrap() && answer.rate.unwrap() <= answer.high.unwrap());
-        }
-    }
-
-    #[test]
-    fn intervals_hold_what_they_promise() {
-        use rand::RngExt;
-        let mut rng = crate::workload::seeds::stream(7, "noise");
-        let mut normal = || {
-            let (u, v): (f64, f64) = (rng.random(), rng.random());
-            (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos()
-        };
-        let (mut held, mut trials, runs) = (0, 0, 120);
-        for run in 0..runs {
-            let capacity = 3.0 + f64::from(run) / 40.0;
-            let slope = 2.0 + f64::from(run % 5);
-            let mut search = Margins::new(config(2.0));
-            let (answer, took) = drive(&mut search, |rate| {
-                judged(rate, capacity, slope, 0.1 * normal(), 0.1)
-            });
-            let (low, high) = (
-                answer.low.unwrap().as_per_second(),
-                answer.high.unwrap().as_per_second(),
-            );
-            held += u32::from((low..=high).contains(&capacity));
-            trials += took;
-        }
-        let share = f64::from(held) / f64::from(runs);
-        assert!(share >= 0.9, "{share}");
-        assert!(trials as f64 / f64::from(runs) < 24.0, "{trials}");
-    }
-
-    #[test]
-    fn one_side_only_is_said() {
-        let mut search = Margins::new(MarginsConfig {
-            highest: Some(Rate::per_second(10.0)),
-            ..config(1.0)
-        });
-        let (answer, _) = drive(&mut search, |rate| judged(rate, 1e6, 2.0, 0.0, 0.02));
-        assert_eq!(answer.status, Status::LowerBoundOnly);
-        assert!((answer.rate.unwrap().as_per_second() - 10.0).abs() < 1e-9);
-        let mut search = Margins::new(MarginsConfig {
-            lowest: Rate::per_second(0.1),
-            ..config(1.0)
-        });
-        let (answer, _) = drive(&mut search, |rate| judged(rate, 1e-6, 2.0, 0.0, 0.02));
-        assert_eq!((answer.status, answer.rate), (Status::UpperBoundOnly, None));
-    }
-
-    #[test]
-    fn what_is_stored_spares_trials() {
-        let mut fresh = Margins::new(config(1.0));
-        let mut kept = Vec::new();
-        let (answer, trials) = drive(&mut fresh, |rate| {
-            kept.push(rate);
-            judged(rate, 5.0, 3.0, 0.0, 0.02)
-        });
-        let mut informed = Margins::new(config(1.0));
-        for rate in &kept {
-            let probe = Probe {
-                rate: Rate::per_second(*rate),
-                stage: 1,
-                attempt: 0,
-                pooled: false,
-                goal: Goal::Decide,
-                duration_s: None,
-            };
-            informed.learn([Observed {
-                probe: &probe,
-                verdict: &judged(*rate, 5.0, 3.0, 0.0, 0.02),
-                offered: probe.rate,
-                load_s: 60.0,
-            }]);
-        }
-        assert_eq!(informed.next(), Step::Done(answer));
-        assert!(trials > 2);
-    }
-
-    #[test]
-    fn trials_that_do_not_tell_end_it() {
-        let mut search = Margins::new(config(1.0));
-        let (answer, trials) = drive(&mut search, |_| verdict(Ruling::Unsure));
-        assert_eq!((answer.status, trials), (Status::Undecided, 2));
-        let mut search = Margins::new(config(1.0));
-        let (answer, trials) = drive(&mut search, |rate| {
-            if rate < 0.9 {
-                verdict(Ruling::Unsure)
-            } else {
-                judged(rate, 0.1, 2.0, 0.0, 0.02)
-            }
-        });
-        assert_eq!((answer.status, trials), (Status::UpperBoundOnly, 3));
     }
 }

@@ -208,6 +208,7 @@ pub(super) fn build(
         evaluation,
         search,
         confirm: search::confirm(&mut r, search),
+        prior: search::prior(&mut r, search),
         budget: search::budget(&mut r),
         arrival: search::arrival(&mut r, search),
         loadgen: external::load_generator(&mut r),

@@ -122,6 +122,7 @@ fn text(loaded: &Loaded, wanted: &Settings, starts: &str) -> Result<String, Free
             "API_KEY_VARIABLE" => wanted.api_key.as_ref().map_or("", |_| KEY_VARIABLE).to_owned(),
             "RESULTS_DIR" => path(&wanted.results_dir)?,
             "PROMPTS_FILE" => optional(&wanted.prompts_file)?,
+            "PRIOR" => optional(&wanted.prior)?,
             "TOKENIZER" => optional(&wanted.tokenizer)?,
             "CLUSTER_PROFILE" => optional(&wanted.cluster.profile)?,
             "TOKENS_LIST" => match &pairs {

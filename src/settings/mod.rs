@@ -83,6 +83,8 @@ pub struct Settings {
     pub search: SearchKind,
     /// Which answers are confirmed by a trial of full length.
     pub confirm: Confirm,
+    /// A description of the service for the simulator, which lets expect what it can do.
+    pub prior: Option<PathBuf>,
     /// Most load of one search, where that is limited.
     pub budget: Option<Duration>,
     /// Arrival process.

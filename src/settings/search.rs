@@ -1,5 +1,7 @@
 //! Which search, and the settings that follow from it.
 
+use std::path::PathBuf;
+
 use super::build::Reader;
 use super::values::{self, one_of};
 use super::{Confirm, Evaluation, ExperimentType, LoadGenChoice, Profile, SearchKind, Settings};
@@ -72,6 +74,16 @@ pub(super) fn iteration_limit(r: &mut Reader<'_>, search: SearchKind) -> u32 {
     };
     r.settle("ITERATION_HARD_LIMIT", &limit.to_string(), why);
     limit
+}
+
+/// `PRIOR`.
+pub(super) fn prior(r: &mut Reader<'_>, search: SearchKind) -> Option<PathBuf> {
+    let file = r.existing_file("PRIOR");
+    if search != SearchKind::Adaptive && file.is_some() {
+        let note = "it has no effect: only SEARCH=adaptive begins with what is expected";
+        r.note_on("PRIOR", vec![note.to_owned()]);
+    }
+    file
 }
 
 /// `CONFIRM`.

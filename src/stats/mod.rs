@@ -2,6 +2,7 @@
 
 pub mod batch_means;
 pub mod bootstrap;
+pub mod cholesky;
 pub mod describe;
 pub mod quantile;
 pub mod student_t;

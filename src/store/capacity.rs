@@ -1,5 +1,7 @@
 //! `capacity.json` (the answer of a pair) and `search.json` (with what its search began).
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::criterion::Ruling;
@@ -117,6 +119,9 @@ pub struct SearchFile {
     pub conditions: Conditions,
     /// The pairs whose answers were known.
     pub neighbours: Vec<String>,
+    /// The description of a simulated deployment, where that lets expect more exactly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub simulated: Option<PathBuf>,
     /// What they let expect.
     pub prior: Option<Prior>,
     /// The highest rate below the interval of a pair that asks at least as much of the service.

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 /// Rooms, lowest first. A room may import those before it.
-const ORDER: [&str; 26] = [
+const ORDER: [&str; 29] = [
     "units",
     "yaml",
+    "pool",
     "stats",
     "workload",
     "trial",
@@ -24,8 +25,10 @@ const ORDER: [&str; 26] = [
     "capacity",
     "replay",
     "deployment",
+    "calibration",
     "profile",
     "explore",
+    "plan",
     "accuracy",
     "settings",
     "cluster",

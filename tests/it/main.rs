@@ -10,6 +10,7 @@
 mod accuracy;
 mod architecture;
 mod archive;
+mod calibrate;
 mod capacity;
 mod cluster_sim;
 mod cmd;
@@ -22,6 +23,9 @@ mod matrix;
 mod native;
 mod older_files;
 mod papers;
+mod plan;
+mod plan_request;
+mod python;
 mod report;
 mod run;
 mod search;

@@ -4,6 +4,7 @@ mod accuracy;
 mod faults;
 mod follow_up;
 mod hosted;
+mod prior;
 mod searches;
 mod submit;
 

@@ -1,6 +1,7 @@
 //! What the integration tests share: the program under test, folders to run it in, its golden files.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -39,6 +40,13 @@ pub(crate) fn golden(path: &str) -> PathBuf {
 /// Whether the long checks were asked for (`scripts/test --long`).
 pub(crate) fn long() -> bool {
     std::env::var("MST_TEST_LONG").is_ok_and(|v| v == "1")
+}
+
+/// Says that this test looks at nothing, and why: past the capture of test output, and `scripts/test` counts these lines.
+pub(crate) fn skipped(why: &str) {
+    let name = std::thread::current().name().unwrap_or_default().to_owned();
+    let line = format!("\nSKIPPED: {name}: {why}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 /// A folder with a `.env` for the scripted load generator.

@@ -12,7 +12,8 @@ use clap::ValueEnum;
 use super::Format;
 use super::exit::{Exit, Failure, Outcome};
 use super::interrupt::Interrupt;
-use crate::accuracy::{self, Choice, Entry, EvaluationName, Plan, Rules, SearchName};
+use crate::accuracy::{self, Choice, Entry, EvaluationName, Expected, Plan, Rules, SearchName};
+use crate::plan::foreseen::Foreseen;
 use crate::report::accuracy::{CampaignLine, Searched, Summary, campaign_table, errors, hours, table};
 use crate::runner::TrialError;
 use crate::search::StopRule;
@@ -46,6 +47,7 @@ Examples:
   mst accuracy --searches 20 --only b64-l128              a quick look at one server
   mst accuracy --servers mine.yml --format json           servers of your own
   mst accuracy --search stages-legacy,stages --evaluation welch,drift --searches 40
+  mst accuracy --servers mine.yml --prior described.yml   with what a simulator lets expect
   mst accuracy --searches 0                               the true capacities and their methods
   mst accuracy --campaign --servers examples/accuracy/grid.yml
   mst accuracy --svg plots --dump searches.jsonl          drawings, and a line of JSON a search")]
@@ -126,6 +128,10 @@ struct RulesArgs {
     /// ITERATION_HARD_LIMIT
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
+    /// Let adaptive searches expect something beforehand: the true capacity, off by a standard deviation of its logarithm, or what
+    /// a file describes, as PRIOR of mst run does
+    #[arg(long, value_name = "SD|FILE")]
+    prior: Option<String>,
     /// Most load of an adaptive search, for example 2h
     #[arg(long, value_name = "TIME", value_parser = duration)]
     budget: Option<f64>,
@@ -358,10 +364,25 @@ impl Args {
             searches: self.searches.unwrap_or(if self.campaign { 4 } else { 200 }),
             seed: self.seed,
             start: (rules.start_from, rules.start_to),
+            prior: rules.expected()?,
             fractions: rules.ruling_fractions.clone(),
             rulings: rules.rulings,
             jobs: self.jobs.map_or(all, |n| n as usize),
         })
+    }
+}
+
+impl RulesArgs {
+    /// What searches expect beforehand.
+    fn expected(&self) -> Result<Option<Expected>, Failure> {
+        let Some(text) = &self.prior else { return Ok(None) };
+        if text.parse::<f64>().is_ok() {
+            let off =
+                positive(text).map_err(|why| Failure::new(Exit::Usage, anyhow!("--prior {text}: {why}")))?;
+            return Ok(Some(Expected::Off(off)));
+        }
+        let foreseen = Foreseen::read(Path::new(text)).map_err(Failure::input)?;
+        Ok(Some(Expected::Foreseen(Box::new(foreseen))))
     }
 }
 

@@ -287,6 +287,7 @@ impl SourceArgs {
                 endpoint: Some(endpoint),
                 gpus: None,
                 prefill_profile: None,
+                prior: None,
             })],
             workloads: vec![unplaced(workload)],
             slos: vec![unplaced(entry)],

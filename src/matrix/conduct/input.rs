@@ -7,6 +7,7 @@ use crate::deployment::{BuiltCluster, DeploymentError, Library, Places};
 use crate::matrix::file::{File, Side, System, Workload};
 use crate::matrix::live::{EndpointProblem, Loader};
 use crate::matrix::requests::Requests;
+use crate::plan::foreseen::Foreseen;
 use crate::settings::{Place, Secret};
 use crate::slo::objective::Objective;
 use crate::slo::prefill::PrefillCurve;
@@ -35,6 +36,8 @@ pub(super) struct Ready<'a> {
     /// Simulated: the cluster, or why it cannot be.
     pub(super) built: Option<Result<BuiltCluster, String>>,
     pub(super) curve: Option<PrefillCurve>,
+    /// What describes it for the simulator, where its file names that.
+    pub(super) foreseen: Option<Foreseen>,
 }
 
 /// One system on one workload.
@@ -157,14 +160,18 @@ impl<'a> Input<'a> {
             let system = &entry.value;
             let side = system.side(self.side.or(self.file.target));
             let built = match (side, &system.deployment) {
-                (Side::Simulator, Some(deployment)) => match deployment.cluster(&library, self.file.seed) {
-                    Ok(built) => Some(Ok(built)),
-                    // What does not fit is an answer about this system; anything else is a mistake in the file.
-                    Err(error @ DeploymentError::DoesNotFit(_)) => Some(Err(error.to_string())),
-                    Err(error) => {
-                        return Err(ConductError::Input(format!("systems, {}: {error}", system.name)));
+                (Side::Simulator, Some(deployment)) => {
+                    let mut deployment = deployment.clone();
+                    deployment.cost.locate(self.base);
+                    match deployment.cluster(&library, self.file.seed) {
+                        Ok(built) => Some(Ok(built)),
+                        // What does not fit is an answer about this system; anything else is a mistake in the file.
+                        Err(error @ DeploymentError::DoesNotFit(_)) => Some(Err(error.to_string())),
+                        Err(error) => {
+                            return Err(ConductError::Input(format!("systems, {}: {error}", system.name)));
+                        }
                     }
-                },
+                }
                 _ => None,
             };
             let missing = match side {
@@ -189,11 +196,16 @@ impl<'a> Input<'a> {
             if curve.is_none() && self.file.objectives().iter().any(|(_, o)| o.needs_profile()) {
                 return Err(ConductError::Input(no_profile(system)));
             }
+            let foreseen = system.prior.as_ref().map(|path| Foreseen::read(&located(path)));
+            let foreseen = foreseen
+                .transpose()
+                .map_err(|e| ConductError::Input(format!("systems, {}: prior: {e}", system.name)))?;
             systems.push(Ready {
                 system,
                 side,
                 built,
                 curve,
+                foreseen,
             });
         }
         Ok(systems)

@@ -132,6 +132,7 @@ fn system(
         endpoint: None,
         gpus: Some(tp * pp),
         prefill_profile: flags.profile_dir.clone(),
+        prior: None,
     };
     if let Some(url) = &flags.url {
         let key = job.server.value.openai_api_key.clone();

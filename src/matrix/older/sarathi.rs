@@ -151,6 +151,7 @@ fn job(
             }),
             gpus: Some(tp * pp),
             prefill_profile: None,
+            prior: None,
         }
     } else {
         let (device, network) = match &flags.device {
@@ -171,6 +172,7 @@ fn job(
             endpoint: None,
             gpus: None,
             prefill_profile: None,
+            prior: None,
         }
     };
     if let Some(note) = note {

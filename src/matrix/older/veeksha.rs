@@ -114,6 +114,7 @@ fn system(source: Source<'_>, benchmark: &Benchmark, flags: &OlderFlags) -> Resu
         deployment,
         gpus: None,
         prefill_profile: None,
+        prior: None,
     })
 }
 

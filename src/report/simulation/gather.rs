@@ -65,6 +65,10 @@ pub struct Gather<const ITERATIONS: bool> {
     pub input_tokens: u64,
     /// Their output tokens.
     pub output_tokens: u64,
+    /// Requests that arrive before this do not count among the times.
+    warm: Time,
+    /// Whether one of those that count has ended: gaps count from there on.
+    is_warm: bool,
     doing: Vec<Option<Doing>>,
     stages: u64,
     writers: Writers,
@@ -87,6 +91,8 @@ impl<const ITERATIONS: bool> Gather<ITERATIONS> {
             input_tokens: 0,
             output_tokens: 0,
             tbt: Spread::default(),
+            warm: Time::ZERO,
+            is_warm: true,
             doing: vec![None; config.replicas as usize],
             stages: u64::from(config.engine.pipeline_stages),
             writers,
@@ -131,10 +137,15 @@ impl<const ITERATIONS: bool> Gather<ITERATIONS> {
     }
 }
 
-impl<const ITERATIONS: bool> Observer for Gather<ITERATIONS> {
-    const ITERATIONS: bool = ITERATIONS;
+impl<const ITERATIONS: bool> Gather<ITERATIONS> {
+    /// Leaves the requests that arrive before `warm` out of the times.
+    #[must_use]
+    pub fn warmed(mut self, warm: Time) -> Self {
+        (self.warm, self.is_warm) = (warm, warm == Time::ZERO);
+        self
+    }
 
-    fn request(&mut self, record: &Record) {
+    fn times(&mut self, record: &Record) {
         self.ttft.add(record.first_token - record.arrival);
         self.e2e.add(record.completed - record.arrival);
         self.scheduling_delay.add(record.first_scheduled - record.arrival);
@@ -143,6 +154,17 @@ impl<const ITERATIONS: bool> Observer for Gather<ITERATIONS> {
         // A response of one token has no time per token.
         if record.output_tokens > 1 {
             self.tpot.add(Time::from_seconds(record.tpot()));
+        }
+    }
+}
+
+impl<const ITERATIONS: bool> Observer for Gather<ITERATIONS> {
+    const ITERATIONS: bool = ITERATIONS;
+
+    fn request(&mut self, record: &Record) {
+        if record.arrival >= self.warm {
+            self.is_warm = true;
+            self.times(record);
         }
         self.completions.count(record.completed);
         self.input_tokens += u64::from(record.input_tokens);
@@ -175,7 +197,9 @@ impl<const ITERATIONS: bool> Observer for Gather<ITERATIONS> {
     }
 
     fn gaps(&mut self, gap: Time, count: u64) {
-        self.tbt.add_many(gap, count);
+        if self.is_warm {
+            self.tbt.add_many(gap, count);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A distribution of times: exact while it is small, a histogram from then on.
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::sim::Time;
 use crate::stats::quantile::quantile;
@@ -26,7 +26,7 @@ pub struct Spread {
 }
 
 /// Mean and quantiles, in seconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Quantiles {
     /// Mean.
     pub mean: f64,

@@ -1,6 +1,6 @@
 //! Whether a simulated cluster kept up.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::timeline::Timeline;
 use crate::criterion::drift::DriftEstimate;
@@ -13,7 +13,7 @@ const MARGIN: f64 = 0.01;
 const NO_WAITING: f64 = 0.1;
 
 /// How a cluster stood up to its load, by the growth of its backlog while requests came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// It kept up: the backlog did not grow, or nothing waited to speak of.

@@ -1,6 +1,6 @@
 //! What a run came to.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::gather::{Arrivals, Gather};
 use super::spread::{Quantiles, Spread};
@@ -10,7 +10,7 @@ use crate::sim::cluster::{ClusterConfig, Totals};
 use crate::trial::Estimate;
 
 /// The summary of a run: `summary.json`. Times are seconds of virtual time.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Requests.
     pub requests: Counts,
@@ -51,7 +51,7 @@ pub struct Summary {
 }
 
 /// How many requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Arrived.
     pub arrived: u64,
@@ -66,7 +66,7 @@ pub struct Counts {
 }
 
 /// What was served a second, from zero to the end.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Throughput {
     /// Requests.
     pub requests_per_s: f64,
@@ -77,7 +77,7 @@ pub struct Throughput {
 }
 
 /// The KV cache.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KvUse {
     /// Blocks of a replica.
     pub blocks: u32,

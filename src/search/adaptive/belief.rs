@@ -16,6 +16,13 @@ pub struct Prior {
     pub high: Rate,
 }
 
+impl Prior {
+    /// Standard deviation of the logarithm.
+    pub fn sd(&self) -> f64 {
+        (self.high.as_per_minute() / self.low.as_per_minute()).ln() / (2.0 * HALF)
+    }
+}
+
 /// Spacing of the grid over the logarithm of the capacity.
 const SPACING: f64 = 1e-3;
 /// Half a 95 % interval in standard deviations.
@@ -191,7 +198,5 @@ impl Unsaturated {
 }
 
 fn expected(prior: &Prior, x: f64) -> f64 {
-    let (low, high) = (prior.low.as_per_minute(), prior.high.as_per_minute());
-    let sd = ((high / low).ln() / (2.0 * HALF)).max(BETWEEN);
-    student((x - prior.capacity.as_per_minute().ln()) / sd)
+    student((x - prior.capacity.as_per_minute().ln()) / prior.sd().max(BETWEEN))
 }

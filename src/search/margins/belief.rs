@@ -54,9 +54,9 @@ impl Belief {
         let ends = seen.iter().map(|e| e.x);
         let from = ends.clone().fold(f64::INFINITY, f64::min) - 0.2;
         let to = ends.fold(f64::NEG_INFINITY, f64::max) + 0.2;
-        // A first pass over everything, a second one where the weight is.
+        // A first pass over everything, a second one where the weight is: all of it may lie between two points of the first.
         let coarse = Self::on(seen, from, to);
-        let reach = (coarse.high - coarse.low).max(1e-3);
+        let reach = (coarse.high - coarse.low).max(2.0 * (to - from) / POINTS as f64);
         Self::on(
             seen,
             (coarse.low - reach).max(from),

@@ -112,6 +112,9 @@ pub const KEYS: &[Key] = &[
     key(Group::Search, "CONFIRM", "always", "always | edges",
         "adaptive: which answers are held for a full DURATION. edges: in a grid of token pairs its corners, and answers\n\
          that contradict other pairs."),
+    key(Group::Search, "PRIOR", "", "path",
+        "adaptive: a file with `deployment:`, as mst calibrate and mst simulate have it; what the simulator says of a token pair is\n\
+         expected before its first trial. A wrong one costs trials, never the answer."),
     key(Group::Search, "BUDGET", "", "duration",
         "adaptive: most load of one search, for example 2h; the answer is the best one within it. Empty: no limit."),
     key(Group::Search, "REQ_MIN_INCREASE_MULTIPLIER", "2", "number above 1",

@@ -176,9 +176,15 @@ impl Gpu {
     }
 }
 
+/// Letters and digits alone, without the maker, whom drivers name and people leave out.
 fn plain(name: &str) -> String {
-    name.chars()
+    let plain: String = name
+        .chars()
         .filter(|c| c.is_alphanumeric())
         .flat_map(char::to_lowercase)
-        .collect()
+        .collect();
+    let bare = ["nvidia", "amdinstinct", "amd"]
+        .iter()
+        .find_map(|maker| plain.strip_prefix(maker));
+    bare.map(str::to_owned).unwrap_or(plain)
 }

@@ -15,7 +15,7 @@ use grid::RatioGrid;
 use read::Point;
 
 /// Measured iterations; between and beyond them the roofline gives the form and the measurements the height.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct FittedProfile {
     roofline: Roofline,
     /// By batch size and prompt length.
@@ -48,6 +48,16 @@ impl FittedProfile {
             decode,
             points,
         })
+    }
+
+    /// The same ratios for another GPU or layout, whose roofline this is: what was measured, times what the datasheets make
+    /// of the difference.
+    #[must_use]
+    pub fn moved_to(&self, roofline: Roofline) -> Self {
+        Self {
+            roofline,
+            ..self.clone()
+        }
     }
 
     /// What makes the profile doubtful for a batch of up to `batch` sequences: decode that costs what prefill costs,

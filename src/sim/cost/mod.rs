@@ -4,8 +4,10 @@
 //! - [`tables`]: profiles in Vidur's CSV formats, interpolated.
 //! - [`fitted`]: whole iterations measured at some points.
 //! - [`roofline`]: datasheet rates and the model's shape; needs no data.
+//! - [`calibrated`]: the roofline with factors fitted to measurements.
 //! - [`memory`]: KV blocks and what does not fit; [`mfu`]: operations against the datasheet's peak.
 
+pub mod calibrated;
 pub mod case;
 mod dense;
 mod error;

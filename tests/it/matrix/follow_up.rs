@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use mst::matrix::file::{Rule, SearchRule, Workload};
-use mst::matrix::{Bench, Requests};
+use mst::matrix::{Begin, Bench, Requests};
 use mst::runner::{Judged, Trial, TrialError, TrialRunner, Watch};
 use mst::search::Probe;
 use mst::slo::objective::Entry;
@@ -146,7 +146,10 @@ fn recorded_follow_ups_need_no_trial_at_a_rate_that_is_decided() {
             .search(
                 &entry.objective().unwrap(),
                 &rule,
-                start,
+                Begin {
+                    qps: start,
+                    expected: None,
+                },
                 &mut runner,
                 &mut Nobody,
                 &|| false,

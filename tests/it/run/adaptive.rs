@@ -373,3 +373,47 @@ fn answers_to_another_question_tell_nothing_of_other_pairs() {
     // Those two do not count here either.
     assert_eq!(neighbours("11_8", &[]), serde_json::json!(["8_8"]));
 }
+
+#[test]
+fn a_simulated_deployment_saves_the_ramp_and_a_wrong_one_is_given_up() {
+    let trials = |deployment: &str| {
+        let space = scripted("PRIOR=server.yml");
+        std::fs::write(space.path().join("server.yml"), deployment).unwrap();
+        let output = space.run(&[]).output().unwrap();
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(
+            said.contains("the deployment of server.yml lets expect "),
+            "{said}"
+        );
+        let search = file(&space, "8_8", "search.json");
+        let stored = file(&space, "8_8", "capacity.json");
+        assert_eq!(search["simulated"], "server.yml");
+        assert_eq!(stored["prior"], search["prior"]);
+        let answer = stored["answer"]["rate"].as_f64().unwrap();
+        assert!((answer / CAPACITY - 1.0).abs() < 0.03, "{answer}");
+        let expected = search["prior"]["capacity"].as_f64().unwrap();
+        (expected, stored["evidence"].as_array().unwrap().len())
+    };
+    let server = |cap: u32| {
+        format!(
+            "deployment: {{model: meta-llama/Meta-Llama-3-8B, device: a100, cost: roofline, batch_size_cap: {cap}}}\n"
+        )
+    };
+    // One request at a time: some 800 a minute. A whole batch: many times as many.
+    let (near, few) = trials(&server(1));
+    assert!((500.0..1500.0).contains(&near), "{near}");
+    let (far, more) = trials(&server(128));
+    assert!(far > 20.0 * CAPACITY, "{far}");
+    assert!(few <= 6 && more <= 8, "{few} {more}");
+
+    let space = scripted("PRIOR=server.yml");
+    std::fs::write(
+        space.path().join("server.yml"),
+        "deployment: {model: llama-3-8b}\n",
+    )
+    .unwrap();
+    let output = space.run(&[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(stderr(&output).contains("server.yml"), "{}", stderr(&output));
+}

@@ -1,7 +1,6 @@
 //! Throw-away Slurm clusters, one a test: `scripts/slurm-cluster` starts and stops them.
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -190,14 +189,7 @@ fn absent(accounting: bool) {
         is_excused || !can_install && std::env::var_os("CI").is_none_or(|v| v != "true"),
         "Slurm's daemons are not here; run: {knob}scripts/slurm-cluster install"
     );
-    skipped(&format!(
+    support::skipped(&format!(
         "needs Slurm's daemons; {knob}scripts/slurm-cluster install"
     ));
-}
-
-/// Says that this test looks at nothing, and why: past the capture of test output, and `scripts/test` counts these lines.
-pub(crate) fn skipped(why: &str) {
-    let name = std::thread::current().name().unwrap_or_default().to_owned();
-    let line = format!("\nSKIPPED: {name}: {why}\n");
-    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }

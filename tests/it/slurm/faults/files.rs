@@ -4,8 +4,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::super::cluster::{Cluster, LIMIT, skipped, wait_for};
+use super::super::cluster::{Cluster, LIMIT, wait_for};
 use super::super::runs::Run;
+use crate::support::skipped;
 use crate::support::stderr;
 
 /// Moves a file away the moment it is there, and back 20 seconds later.
