@@ -1,7 +1,8 @@
 //! The drawings of the page: what costs what, and how the recommendation answers to load.
 
 use plotters::backend::SVGBackend;
-use plotters::chart::{ChartBuilder, SeriesLabelPosition};
+use plotters::chart::{ChartBuilder, ChartContext, SeriesLabelPosition};
+use plotters::coord::CoordTranslate;
 use plotters::coord::combinators::IntoLogRange;
 use plotters::drawing::IntoDrawingArea;
 use plotters::element::{Circle, PathElement};
@@ -28,6 +29,16 @@ fn svg(draw: impl Fn(&mut String) -> Drawn) -> Result<String, String> {
     let mut text = String::new();
     draw(&mut text).map_err(|e| format!("the page cannot be drawn: {e}"))?;
     Ok(text)
+}
+
+fn legend<'a, 'b: 'a, C: CoordTranslate>(chart: &mut ChartContext<'a, SVGBackend<'b>, C>) -> Drawn {
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE.mix(0.8))
+        .label_font((FONT, 14).into_font().color(&INK))
+        .draw()?;
+    Ok(())
 }
 
 /// All candidates by cost and capacity, those of the front in the colour of their GPU, the best with a ring.
@@ -98,12 +109,7 @@ pub(super) fn frontier(report: &Report<'_>) -> Result<String, String> {
                 .label("recommended")
                 .legend(|(x, y)| Circle::new((x + 10, y), 6, INK.stroke_width(2)));
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
-            .background_style(WHITE.mix(0.8))
-            .label_font((FONT, 14).into_font().color(&INK))
-            .draw()?;
+        legend(&mut chart)?;
         drop(chart);
         area.present()?;
         Ok(())
@@ -150,12 +156,7 @@ pub(super) fn response(report: &Report<'_>) -> Result<String, String> {
                 .label(bound.key)
                 .legend(|(x, y)| PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(2)));
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
-            .background_style(WHITE.mix(0.8))
-            .label_font((FONT, 14).into_font().color(&INK))
-            .draw()?;
+        legend(&mut chart)?;
         drop(chart);
         area.present()?;
         Ok(())

@@ -155,15 +155,39 @@ pub(super) fn drawn(seed: u64) -> Efficiency {
 
 #[test]
 fn calibrated_capacities_are_right_and_their_intervals_hold() {
-    hidden_servers("quantiles", from_aggregates);
+    let held = hidden_servers("quantiles", from_aggregates);
+    held.assert_within(held.with_s_disc);
 }
 
 #[test]
 fn those_from_token_times_too() {
-    hidden_servers("token times", from_token_times);
+    let held = hidden_servers("token times", from_token_times);
+    // So many iterations know the factors well enough; what the held-out errors add is for servers of another kind.
+    held.assert_within(held.by_covariance);
+    assert!(held.with_s_disc >= held.by_covariance);
 }
 
-fn hidden_servers(data: &str, from: FromTrials) {
+/// How many intervals held the truth.
+struct Held {
+    servers: u64,
+    by_covariance: u32,
+    with_s_disc: u32,
+}
+
+impl Held {
+    /// Of 20 servers, some 90 % of which are inside, 15 are outside of nothing but bad luck in one case of 90.
+    fn assert_within(&self, held: u32) {
+        let [least, most] = if self.servers == 200 {
+            [0.85, 0.95]
+        } else {
+            [0.75, 1.0]
+        };
+        let share = f64::from(held) / self.servers as f64;
+        assert!((least..=most).contains(&share), "{share}");
+    }
+}
+
+fn hidden_servers(data: &str, from: FromTrials) -> Held {
     let seeds = if std::env::var_os("MST_TEST_LONG").is_some() {
         200
     } else {
@@ -208,8 +232,9 @@ fn hidden_servers(data: &str, from: FromTrials) {
         100.0 * quantile_of(&spreads, 0.5).unwrap(),
     );
     assert!(within as f64 >= 0.95 * seeds as f64, "{errors:?}");
-    // Of 20 servers, some 90 % of which are inside, 15 are outside of nothing but bad luck in one case of 90.
-    let [least, most] = if seeds == 200 { [0.85, 0.95] } else { [0.75, 1.0] };
-    let share = f64::from(inside_whole) / seeds as f64;
-    assert!((least..=most).contains(&share), "{share}");
+    Held {
+        servers: seeds,
+        by_covariance: inside,
+        with_s_disc: inside_whole,
+    }
 }
