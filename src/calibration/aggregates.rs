@@ -20,7 +20,7 @@ pub fn from_aggregates(server: &Server, trials: &Trials) -> Result<Calibration, 
 }
 
 /// Fits the parameters of a space to the quantiles of some trials.
-fn to_quantiles(server: &Server, space: &Space, trials: &[&Trial]) -> Fitted {
+pub(super) fn to_quantiles(server: &Server, space: &Space, trials: &[&Trial]) -> Fitted {
     let wanted: Vec<(usize, usize)> = trials
         .iter()
         .enumerate()

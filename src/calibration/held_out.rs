@@ -1,6 +1,7 @@
 //! A fit to trials, held against their quantiles with each operating point left out once.
 
 use super::aggregate::{METRICS, Metrics};
+use super::aggregates::to_quantiles;
 use super::errors::{Columns, errors};
 use super::factors::{Factors, Space};
 use super::fit::Fitted;
@@ -34,9 +35,10 @@ pub(super) fn calibrated(
     };
     let space = server.space();
     let best = Fit::with_frozen(&space, |space| fit(space, all));
+    // To what users see, whatever the factors are fitted to: no other factor on all times would predict that better.
     let ratio = |of: &[&Trial]| {
         let space = server.one_ratio();
-        let fitted = fit(&space, of);
+        let fitted = to_quantiles(server, &space, of);
         Fit { space, fitted }
     };
     let one_ratio = ratio(all);

@@ -100,6 +100,30 @@ fn the_documented_request_runs_as_it_stands() {
     assert!((needed - 12.0).abs() < 1e-9, "{needed}");
     assert!(best["simulated_interval"][0].as_f64().unwrap() >= needed);
     assert_eq!(best["slo_compliance"]["meets_all_slos"], true);
+    // At its break-even price the fewest GPUs of another type that serve the demand cost what the best costs.
+    let others = best["break_even_prices"].as_array().unwrap();
+    assert!(!others.is_empty());
+    let cost = best["cost"]["cost_per_hour"].as_f64().unwrap();
+    for other in others {
+        let gpus = other["total_gpus"].as_f64().unwrap();
+        assert_ne!(other["gpu_type"], best["gpu_type"]);
+        assert!(
+            (other["per_gpu_hour"].as_f64().unwrap() * gpus - cost).abs() < 1e-9,
+            "{other}"
+        );
+        let fewest = report["all_candidates"].as_array().unwrap().iter();
+        let fewest = fewest
+            .filter(|c| c["config"]["gpu_type"] == other["gpu_type"] && c["serves_demand"] == true)
+            .map(|c| c["config"]["total_gpus"].as_f64().unwrap())
+            .fold(f64::INFINITY, f64::min);
+        assert!((fewest - gpus).abs() < 1e-9, "{other}");
+        // The best is the cheapest: every other is dearer than its break-even.
+        assert!(
+            other["now_per_gpu_hour"].as_f64() >= other["per_gpu_hour"].as_f64(),
+            "{other}"
+        );
+    }
+    assert!(stdout.contains("break-even of "), "{stdout}");
     // The profile is of one A100: nothing else is measured.
     for candidate in report["all_candidates"].as_array().unwrap() {
         let config = &candidate["config"];

@@ -233,7 +233,7 @@ fn depends(report: &Report<'_>, best: &Candidate, to: &mut String) -> std::fmt::
                 other.times_the_best, best.config.gpu_type
             ),
         };
-        let what = format!("as dear on {}", other.gpu_type);
+        let what = format!("break-even of {}", other.gpu_type);
         writeln!(to, "{what:<31} {at}: {}", other.config)?;
     }
     let lost = sensitivity.one_replica_lost;
