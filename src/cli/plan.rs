@@ -171,7 +171,7 @@ pub(crate) fn run(args: Args) -> Outcome {
             .map_or_else(|| profile.model_name.clone(), |path| path.display().to_string()),
         model_name: profile.model_name.clone(),
         profiling_hardware: profile.fitted.as_ref().and(profile.gpu_name.clone()),
-        prices: prices.as_ref().map(|p| [p.date.clone(), p.currency.clone()]),
+        prices: prices.clone(),
         seconds: began.elapsed().as_secs_f64(),
         notes,
         warnings,

@@ -267,7 +267,7 @@ fn planned(
             input_profile: String::new(),
             model_name: String::new(),
             profiling_hardware: None,
-            prices: None,
+            prices: prices.clone(),
             seconds: 0.0,
             notes: Vec::new(),
             warnings: Vec::new(),

@@ -47,12 +47,15 @@ impl Conduct<'_> {
             return Ok(Vec::new());
         };
         let system = task.ready.system;
-        if self.stored || loader.server().is_some() {
-            let judged = self.judge(&loader, tasks, over, observer)?;
-            if self.stored || judged.iter().all(|outcome| outcome.error.is_none()) {
+        let judged = (self.stored || loader.server().is_some())
+            .then(|| self.judge(&loader, tasks, over, observer))
+            .transpose()?;
+        match judged {
+            Some(judged) if self.stored || judged.iter().all(|outcome| outcome.error.is_none()) => {
                 judged.iter().for_each(self.told);
                 return Ok(judged);
             }
+            _ => {}
         }
         let hosted = match loader.server() {
             Some(_) => Some(
@@ -75,10 +78,11 @@ impl Conduct<'_> {
                 }
                 outcomes
             }
-            Err(problem @ (EndpointProblem::Server(_) | EndpointProblem::Interrupted)) => {
-                self.unserved(tasks, &problem)
+            Err(problem @ EndpointProblem::Input(_)) => return Err(unusable(system, &problem)),
+            Err(problem) => {
+                let known = self.judge(&loader, tasks, &over, observer).unwrap_or_default();
+                self.unserved(tasks, &known, &problem)
             }
-            Err(problem) => return Err(unusable(system, &problem)),
         };
         if let Some(Err(error)) = hosted.as_ref().map(|hosted| hosted.end(&outcomes)) {
             // The answers are safe all the same.
@@ -148,16 +152,26 @@ impl Conduct<'_> {
         outcomes
     }
 
-    /// What is said of the searches of a system whose server cannot be had: the others go on.
-    fn unserved(&self, tasks: &[&Task<'_>], problem: &EndpointProblem) -> Vec<Outcome> {
+    /// What is said of the searches of a system that cannot be had: what stored trials tell. Other systems are searched all
+    /// the same.
+    fn unserved(&self, tasks: &[&Task<'_>], known: &[Outcome], problem: &EndpointProblem) -> Vec<Outcome> {
+        let (trouble, why) = match problem {
+            EndpointProblem::Interrupted => (Trouble::Stopped, self.why_stopped()),
+            problem => (Trouble::Unreachable, problem.to_string()),
+        };
         let mut outcomes = Vec::new();
         for task in tasks {
             for (slo, _) in &task.objectives {
-                let (trouble, why) = match problem {
-                    EndpointProblem::Interrupted => (Trouble::Stopped, self.why_stopped()),
-                    problem => (Trouble::Unreachable, problem.to_string()),
+                let combination = self.combination(task, slo);
+                let outcome = match known.iter().find(|known| known.combination == combination) {
+                    Some(whole) if whole.error.is_none() => whole.clone(),
+                    Some(part) => Outcome {
+                        error: Some(why.clone()),
+                        trouble: Some(trouble),
+                        ..part.clone()
+                    },
+                    None => Outcome::failed(combination, trouble, why.clone()),
                 };
-                let outcome = Outcome::failed(self.combination(task, slo), trouble, why);
                 (self.told)(&outcome);
                 outcomes.push(outcome);
             }

@@ -63,7 +63,7 @@ fn table(page: &mut String, report: &Report<'_>) {
         .facts
         .prices
         .as_ref()
-        .map_or("GPUs", |[_, currency]| currency.as_str());
+        .map_or("GPUs", |prices| prices.currency.as_str());
     add(
         page,
         format!(

@@ -91,7 +91,8 @@ fn of_candidate(report: &Report<'_>, candidate: &Candidate) -> Vec<&'static str>
         "it bears nothing, or it is infeasible, and not both",
     );
     if let Some(cost) = candidate.cost {
-        let gpus = f64::from(config.total_gpus);
+        let prices = report.facts.prices.as_ref();
+        let price = prices.and_then(|prices| prices.gpus.get(&config.gpu_type));
         let [low, high] = cost.cost_per_hour_interval;
         rule(
             low <= cost.cost_per_hour && cost.cost_per_hour <= high,
@@ -108,7 +109,7 @@ fn of_candidate(report: &Report<'_>, candidate: &Candidate) -> Vec<&'static str>
             );
         }
         rule(
-            near(cost.cost_per_hour / gpus * gpus, cost.cost_per_hour),
+            price.is_some_and(|price| near(price.default * f64::from(config.total_gpus), cost.cost_per_hour)),
             "cost is not price times GPUs",
         );
     }

@@ -21,6 +21,7 @@ use super::capacity::Status;
 use super::frontier::Place;
 use super::launch::Launch;
 use super::money::{BreakEven, break_even};
+use super::prices::Prices;
 use super::request::{LatencyBound, PlanRequest, name_of};
 use super::vary::MORE;
 
@@ -35,8 +36,8 @@ pub struct Facts {
     pub model_name: String,
     /// The GPU that was profiled.
     pub profiling_hardware: Option<String>,
-    /// As of when prices are, and in which currency.
-    pub prices: Option<[String; 2]>,
+    /// What GPUs cost.
+    pub prices: Option<Prices>,
     /// Seconds that the search took.
     pub seconds: f64,
     /// What was assumed.
@@ -172,7 +173,7 @@ impl Report<'_> {
             "model_name": facts.model_name,
             "profiling_hardware": facts.profiling_hardware,
             "calibrated": self.bench.times().are_calibrated(),
-            "prices": facts.prices.as_ref().map(|[date, currency]| json!({"date": date, "currency": currency})),
+            "prices": facts.prices.as_ref().map(|prices| json!({"date": prices.date, "currency": prices.currency})),
             "demand_qps": self.request().demand().map(|demand| demand.qps),
             "needed_qps": self.request().needed_qps(),
             "objective": self.request().objective,

@@ -68,7 +68,7 @@ pub(super) fn frontier(report: &Report<'_>) -> Result<String, String> {
         .facts
         .prices
         .as_ref()
-        .map_or("GPUs".to_owned(), |[_, currency]| format!("{currency} an hour"));
+        .map_or("GPUs".to_owned(), |prices| format!("{} an hour", prices.currency));
     svg(|text| {
         let area = SVGBackend::with_string(text, SIZE).into_drawing_area();
         area.fill(&WHITE)?;

@@ -145,7 +145,8 @@ fn recommended(report: &Report<'_>, best: &Candidate, to: &mut String) -> std::f
         100.0 * summary.kv.peak
     )?;
     section(to, "COST ANALYSIS")?;
-    if let (Some(cost), Some([date, currency])) = (&best.cost, &report.facts.prices) {
+    if let (Some(cost), Some(prices)) = (&best.cost, &report.facts.prices) {
+        let (date, currency) = (&prices.date, &prices.currency);
         let [low, high] = cost.cost_per_hour_interval;
         writeln!(
             to,

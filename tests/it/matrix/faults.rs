@@ -16,7 +16,7 @@
 //! | 12 | the disk takes no more | the search ends with what it has; the next run goes on |
 //! | 13 | the time limit of a trial | it is partial: it meets nothing |
 //! | 14 | the time limit of the whole | what is known is told, with the error |
-//! | 15 | the endpoint is not there | exit 12 before anything |
+//! | 15 | the endpoint is not there | its searches say so and tell what is stored, the others go on, exit 12 |
 //! | 16 | the endpoint sheds load | its refusals violate the objective: an answer, not trouble |
 //! | 17 | a model that does not fit | that system has no rate, the others go on |
 //! | 18 | an objective that the target cannot tell | refused with what to use instead |
@@ -342,13 +342,65 @@ fn row_16_what_an_overloaded_server_refuses_violates_the_objective() {
 }
 
 #[test]
-fn rows_15_to_19_what_cannot_be_is_said_before_anything_runs() {
-    let unreachable =
-        live(100, "search: {}").replace("endpoint: {", "endpoint: {url: \"http://127.0.0.1:9\", ");
-    let space = Space::new(&unreachable);
-    let (output, _) = space.run(&[]);
+fn row_15_an_endpoint_that_is_gone_costs_its_own_searches_only() {
+    let gone =
+        "  - {name: gone, endpoint: {url: \"http://127.0.0.1:9\", settings: {MODEL: demo}}}\nworkloads:";
+    let file = live(100, "search: {rule: rates, rates: [50, 100]}").replace("workloads:", gone);
+    let space = Space::new(&file);
+    let (output, answer) = space.run(&[]);
     assert_eq!(output.status.code(), Some(12), "{}", said(&output));
+    assert!(
+        answer[0]["error"].is_null() && answer[0]["trials"] == 2,
+        "{answer}"
+    );
+    assert!(
+        answer[1]["error"].as_str().unwrap().contains("127.0.0.1:9") && answer[1]["trials"] == 0,
+        "{answer}"
+    );
 
+    // One that was there before: what was measured of it answers, as far as it does.
+    let label = "settings: {TARGET_LABEL: theirs, MODEL: simulated, ";
+    let there = live(100, "search: {rule: rates, rates: [50, 100]}").replace("settings: {", label);
+    let space = Space::new(&there);
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let url = format!("endpoint: {{url: \"http://127.0.0.1:{port}\", ");
+    let mut server = crate::support::mst()
+        .args([
+            "serve",
+            "--profile",
+            "demo",
+            "--listen",
+            &format!("127.0.0.1:{port}"),
+        ])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    crate::support::wait_for("the server is up", Duration::from_secs(30), || {
+        std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+    });
+    let write = |text: &str| std::fs::write(space.path().join("capacity.yml"), text).unwrap();
+    let there = there.replace("endpoint: {", &url);
+    write(&there);
+    let (output, measured) = space.run(&[]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    server.kill().unwrap();
+    server.wait().unwrap();
+    let (output, again) = space.run(&[]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(again[0]["slos"], measured[0]["slos"]);
+    write(&there.replace("[50, 100]", "[50, 100, 200]"));
+    let (output, more) = space.run(&[]);
+    assert_eq!(output.status.code(), Some(12), "{}", said(&output));
+    assert!(more[0]["error"].is_string(), "{more}");
+}
+
+#[test]
+fn rows_17_to_20_what_cannot_be_is_said_before_anything_runs() {
     let huge = FILE.replace(
         "workloads:",
         "  - {name: huge, deployment: {model: meta-llama/Llama-3.1-405B, device: a100}}\nworkloads:",
