@@ -23,7 +23,7 @@ enum Step {
 pub(super) fn replay(file: &Value) -> Result<Vec<Case>, Malformed> {
     let source = file.get("source").and_then(Value::as_str).unwrap_or("");
     let (nodes, of_node) = cluster(source, file)?;
-    super::each(file, "sequences", |path, sequence| {
+    Ok(super::each(file, "sequences", |path, sequence| {
         let steps: Vec<Step> = super::given(path, sequence)?;
         let number = path.trim_start_matches("sequences[").trim_end_matches(']');
         let mut comparison = Comparison::at(path);
@@ -53,7 +53,7 @@ pub(super) fn replay(file: &Value) -> Result<Vec<Case>, Malformed> {
             held.push(taken);
         }
         Ok(Case::new(format!("sequence {number}"), comparison.first()))
-    })
+    }))
 }
 
 /// The names of the nodes and the GPUs of each: from the source, as `2 nodes (node:a,node:b) x 4 GPUs`.

@@ -16,8 +16,8 @@ mod slo_eval;
 mod timelines;
 mod veeksha;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Deserializer, Error};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// What became of one case.
@@ -147,9 +147,10 @@ impl Kind {
 /// Decides the cases of a file again.
 ///
 /// # Errors
-/// No JSON, no kind that is known, or a case that lacks what it must give.
+/// No JSON, or no kind that is known.
 pub fn replay(text: &str) -> Result<Replayed, Malformed> {
-    let file = json::parse(text).map_err(|error| Malformed(format!("this is not JSON: {error}")))?;
+    let file = json::parse(text.trim_start_matches('\u{feff}'))
+        .map_err(|error| Malformed(format!("this is not JSON: {error}")))?;
     let kind = Kind::ALL.into_iter().find(|kind| kind.is(&file)).ok_or_else(|| {
         let kinds: Vec<String> = Kind::ALL
             .iter()
@@ -163,28 +164,51 @@ pub fn replay(text: &str) -> Result<Replayed, Malformed> {
     let cases = match kind {
         Kind::Timelines => timelines::replay(&file),
         Kind::Populations => populations::replay(&file),
-        Kind::Predictor => predictor::replay(&file),
+        Kind::Predictor => predictor::replay(&file)?,
         Kind::Searches => searches::replay(&file),
         Kind::VeekshaSearches => veeksha::replay(&file),
         Kind::VeekshaSlos => slo_eval::replay(&file),
         Kind::Jobs => jobs::replay(&file),
-        Kind::Gpus => gpus::replay(&file),
-        Kind::ClippedPoisson => poisson::replay(&file),
-    }?;
+        Kind::Gpus => gpus::replay(&file)?,
+        Kind::ClippedPoisson => poisson::replay(&file)?,
+    };
     Ok(Replayed { kind, cases })
 }
 
-/// Goes through a list of the file; none is an empty one.
-fn each(
-    file: &Value,
-    list: &str,
-    mut one: impl FnMut(&str, &Value) -> Result<Case, Malformed>,
-) -> Result<Vec<Case>, Malformed> {
+/// Goes through a list of the file; none is an empty one. A case that lacks what it must give is not equal, and the others
+/// are decided all the same. One without a name has that of its place.
+fn each(file: &Value, list: &str, mut one: impl FnMut(&str, &Value) -> Result<Case, Malformed>) -> Vec<Case> {
     let cases = file.get(list).and_then(Value::as_array).into_iter().flatten();
     cases
         .enumerate()
-        .map(|(index, case)| one(&format!("{list}[{index}]"), case))
+        .map(|(index, case)| {
+            let path = format!("{list}[{index}]");
+            let id = match case.get("id") {
+                Some(Value::String(id)) => id.clone(),
+                None | Some(Value::Null) => path.clone(),
+                Some(other) => other.to_string(),
+            };
+            let mut case = case.clone();
+            if let Value::Object(fields) = &mut case {
+                fields.insert("id".to_owned(), id.as_str().into());
+            }
+            one(&path, &case).unwrap_or_else(|Malformed(why)| Case::new(id, Some(why)))
+        })
         .collect()
+}
+
+/// A whole number, also written as `20.0`.
+fn whole<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
+    let number = f64::deserialize(from)?;
+    let whole = number.fract() == 0.0 && number.abs() < 1e15;
+    whole
+        .then_some(number as i64)
+        .ok_or_else(|| D::Error::custom(format!("{number} is no whole number")))
+}
+
+/// `null` where something may be left out.
+fn or_nothing<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 /// What a case gives, or what it lacks.

@@ -17,14 +17,15 @@ use crate::slo::sarathi::SarathiSlo;
 struct Given {
     id: String,
     start_qps: f64,
-    max_iterations: u32,
+    #[serde(deserialize_with = "super::whole")]
+    max_iterations: i64,
     min_search_granularity_pct: f64,
     #[serde(default)]
     slo_type: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "super::or_nothing")]
     args: Map<String, Value>,
     trials: Vec<Value>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "super::or_nothing")]
     errors: Vec<Value>,
     #[serde(flatten)]
     recorded: Map<String, Value>,
@@ -46,7 +47,7 @@ struct Run {
     crashed: bool,
 }
 
-pub(super) fn replay(file: &Value) -> Result<Vec<Case>, Malformed> {
+pub(super) fn replay(file: &Value) -> Vec<Case> {
     let shared = shared_folders(file);
     super::each(file, "searches", |path, case| {
         let given: Given = super::given(path, case)?;
@@ -98,9 +99,10 @@ fn compared(path: &str, given: &Given, shared: &[Shared]) -> Result<Option<Strin
         &run.order.len().into(),
         Nearness::Exact,
     );
+    // Where nothing is asked, nothing is logged.
     comparison.value(
         "last_logged_bounds",
-        recorded("last_logged_bounds"),
+        recorded("last_logged_bounds").filter(|_| !run.order.is_empty()),
         &values([bounds.0, bounds.1]),
         Nearness::Arithmetic,
     );
@@ -153,7 +155,7 @@ fn compared(path: &str, given: &Given, shared: &[Shared]) -> Result<Option<Strin
 fn rule(path: &str, given: &Given) -> Result<Rule, Malformed> {
     let config = MidpointConfig {
         start: given.start_qps,
-        max_iterations: given.max_iterations,
+        max_iterations: u32::try_from(given.max_iterations.max(0)).unwrap_or(u32::MAX),
         granularity_percent: given.min_search_granularity_pct,
     };
     let Some(slo_type) = &given.slo_type else {

@@ -3,9 +3,9 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::Case;
 use super::compare::{Comparison, Nearness};
 use super::json::{value, values};
-use super::{Case, Malformed};
 use crate::slo::deadline::Deadlines;
 use crate::slo::timeline::Timeline;
 use crate::stats::quantile::quantile_of;
@@ -17,12 +17,12 @@ struct Given {
     inter_token_times_s: Vec<f64>,
     ttft_deadline_s: f64,
     tbt_deadline_s: f64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "super::or_nothing")]
     ignore_first_token: bool,
     expected: Map<String, Value>,
 }
 
-pub(super) fn replay(file: &Value) -> Result<Vec<Case>, Malformed> {
+pub(super) fn replay(file: &Value) -> Vec<Case> {
     super::each(file, "cases", |path, case| {
         let given: Given = super::given(path, case)?;
         Ok(Case::new(given.id.clone(), compared(path, &given)))

@@ -19,8 +19,10 @@ struct Params {
     start_value: f64,
     max_value: f64,
     expansion_factor: f64,
-    max_iterations: u32,
-    precision: i32,
+    #[serde(deserialize_with = "super::whole")]
+    max_iterations: i64,
+    #[serde(deserialize_with = "super::whole")]
+    precision: i64,
     #[serde(default)]
     integer_domain: bool,
 }
@@ -31,22 +33,23 @@ impl Params {
             start: self.start_value,
             max: self.max_value,
             factor: self.expansion_factor,
-            max_iterations: self.max_iterations,
-            precision: self.precision,
+            // None at all is refused in veeksha's words.
+            max_iterations: u32::try_from(self.max_iterations.max(0)).unwrap_or(u32::MAX),
+            precision: i32::try_from(self.precision).unwrap_or(i32::MAX),
             integers,
         })
     }
 }
 
-pub(super) fn replay(file: &Value) -> Result<Vec<Case>, Malformed> {
-    let mut cases = super::each(file, "algorithm_cases", algorithm)?;
+pub(super) fn replay(file: &Value) -> Vec<Case> {
+    let mut cases = super::each(file, "algorithm_cases", algorithm);
     let model = file.get("full_case_model").and_then(Value::as_str);
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let known = model.is_none_or(|model| words(model) == words(MODEL));
     cases.extend(super::each(file, "full_cases", |path, case| {
         full(path, case, known)
-    })?);
-    Ok(cases)
+    }));
+    cases
 }
 
 fn algorithm(path: &str, case: &Value) -> Result<Case, Malformed> {
@@ -176,7 +179,22 @@ struct Full {
 }
 
 fn full(path: &str, case: &Value, known_model: bool) -> Result<Case, Malformed> {
-    let given: Full = super::given(path, case)?;
+    let mut given: Full = super::given(path, case)?;
+    for trial in given.history.iter_mut().flatten() {
+        let results = trial
+            .pointer_mut("/slo_results/results")
+            .and_then(Value::as_array_mut);
+        for observed in results
+            .into_iter()
+            .flatten()
+            .filter_map(|r| r.get_mut("observed_value"))
+        {
+            // JSON has no infinity: null stands for it.
+            if observed.is_null() {
+                *observed = value(f64::INFINITY);
+            }
+        }
+    }
     let mut comparison = Comparison::at(path);
     let history = given.history.as_deref().unwrap_or_default();
     let knobs = given.knobs_set.as_deref().unwrap_or_default();

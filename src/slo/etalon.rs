@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::deadline::{Deadlines, Misses, led_by_zero};
 use super::timeline::mean;
+use crate::stats::describe::mean_rounded_once;
 use crate::stats::quantile::quantile_of;
 
 /// Share of missed deadlines that the token rate by deadlines allows.
@@ -68,7 +69,7 @@ pub struct Answered {
 impl Answered {
     /// The mean gap; 0 with one token.
     pub fn tpot(&self) -> f64 {
-        mean(&self.tbt)
+        mean_rounded_once(&self.tbt).unwrap_or(0.0)
     }
 
     /// Its missed deadlines, the first at `slack` after the predicted prefill time.
@@ -238,5 +239,17 @@ mod tests {
         };
         assert_eq!(slo.holds(&slo.see(&[answered(0.1, &[])])), None);
         assert_eq!(token_rates(&[]), None);
+    }
+
+    #[test]
+    fn a_bound_that_is_met_exactly_is_met() {
+        let slo = EtalonSlo::TtftTpot {
+            ttft_slo: 0.868,
+            ttft_percentile: 0.9,
+            tpot_slo: 0.05,
+            tpot_percentile: 0.9,
+        };
+        let requests = [answered(0.58, &[0.05; 3]), answered(0.9, &[0.05; 3])];
+        assert_eq!(slo.holds(&slo.see(&requests)), Some(true));
     }
 }

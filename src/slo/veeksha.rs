@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::stats::quantile::quantile_of;
+use crate::stats::quantile::{ascending, interpolated};
 
 /// Metrics of which more is better.
 const MORE_IS_BETTER: [&str; 5] = [
@@ -37,7 +37,16 @@ impl VeekshaSlo {
     /// Whether it is met by the samples of its metric, and the quantile. Without samples it is not met, by infinity. Within
     /// 10^-9 of the threshold it is met.
     pub fn check(&self, samples: &[f64]) -> (bool, f64) {
-        let Some(observed) = quantile_of(samples, self.percentile.clamp(0.0, 1.0)) else {
+        let quantile = self.percentile.clamp(0.0, 1.0);
+        // Always from below: veeksha's own, not NumPy's.
+        let from_below = |low: f64, high: f64, weight: f64| {
+            if low.total_cmp(&high).is_eq() {
+                low
+            } else {
+                low + (high - low) * weight
+            }
+        };
+        let Some(observed) = interpolated(&ascending(samples), quantile, from_below) else {
             return (false, f64::INFINITY);
         };
         let met = is_close(observed, self.value)

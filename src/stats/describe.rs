@@ -43,6 +43,27 @@ pub fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| Moments::of(values).mean)
 }
 
+/// The arithmetic mean, rounded once, as Python's `statistics.mean` has it; `None` without values. The sum is kept in two
+/// numbers (Knuth's `TwoSum`), and so is the quotient (Dekker, Numerische Mathematik 18, 1971).
+pub fn mean_rounded_once(values: &[f64]) -> Option<f64> {
+    let two_sum = |a: f64, b: f64| {
+        let sum = a + b;
+        let of_b = sum - a;
+        (sum, (a - (sum - of_b)) + (b - of_b))
+    };
+    let (mut sum, mut rest) = (0.0, 0.0);
+    for value in values {
+        let (high, low) = two_sum(sum, *value);
+        (sum, rest) = two_sum(high, rest + low);
+    }
+    let n = values.len() as f64;
+    let quotient = sum / n;
+    if values.is_empty() || !quotient.is_finite() {
+        return (!values.is_empty()).then_some(quotient);
+    }
+    Some(quotient + ((-quotient).mul_add(n, sum) + rest) / n)
+}
+
 /// Pairwise summation (Higham, SIAM J. Sci. Comput. 14, 1993): the error grows with the logarithm of the count.
 fn sum_by(values: &[f64], term: &impl Fn(f64) -> f64) -> f64 {
     if values.len() <= 64 {
@@ -65,6 +86,20 @@ mod tests {
         assert!(Moments::of(&[1.0]).variance.is_nan());
         assert!(Moments::of(&[]).mean.is_nan());
         assert_eq!(mean(&[]), None);
+    }
+
+    #[test]
+    fn a_mean_rounded_once_is_that_of_python() {
+        // statistics.mean of each; sum() / len() gives the neighbour of it in the first three.
+        for (values, expected) in [
+            (vec![0.05; 3], 0.05),
+            (vec![0.03; 9], 0.03),
+            (vec![0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 0.35),
+            (vec![1e16, 1.0, -1e16], 1.0 / 3.0),
+        ] {
+            assert_eq!(mean_rounded_once(&values), Some(expected), "{values:?}");
+        }
+        assert_eq!(mean_rounded_once(&[]), None);
     }
 
     #[test]

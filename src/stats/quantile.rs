@@ -1,30 +1,49 @@
 //! The only quantile of the program: Hyndman and Fan's type 7, linear between order statistics (`NumPy`'s default).
 
 /// The `p`-quantile of ascending values, `0 <= p <= 1`: the order statistic at `(n - 1) p`, linear in between
-/// (Hyndman and Fan, The American Statistician 50, 1996). `None` when there are no values or `p` is outside.
+/// (Hyndman and Fan, The American Statistician 50, 1996), and to the last bit as `NumPy` rounds it: from the nearer end.
+/// `None` when there are no values or `p` is outside.
 pub fn quantile(sorted: &[f64], p: f64) -> Option<f64> {
+    interpolated(sorted, p, between)
+}
+
+/// So far from one order statistic to the next, from the nearer end. Equal ones (infinite ones too) need no interpolation.
+pub fn between(low: f64, high: f64, weight: f64) -> f64 {
+    #[expect(clippy::float_cmp, reason = "exact equality is what is asked")]
+    let same = low == high;
+    if same {
+        low
+    } else if weight < 0.5 || high.is_infinite() {
+        low + (high - low) * weight
+    } else {
+        high - (high - low) * (1.0 - weight)
+    }
+}
+
+/// The `p`-quantile, with `between` as another rounding than [`between()`].
+pub fn interpolated(sorted: &[f64], p: f64, between: impl Fn(f64, f64, f64) -> f64) -> Option<f64> {
     if sorted.is_empty() || !(0.0..=1.0).contains(&p) {
         return None;
     }
     let at = (sorted.len() - 1) as f64 * p;
     let below = at.floor();
-    let low = sorted[below as usize];
-    let high = sorted[at.ceil() as usize];
-    // Equal neighbours (infinite ones too) need no interpolation.
-    #[expect(clippy::float_cmp, reason = "exact equality is what is asked")]
-    let same = low == high;
-    Some(if same {
-        low
-    } else {
-        low + (high - low) * (at - below)
-    })
+    Some(between(
+        sorted[below as usize],
+        sorted[at.ceil() as usize],
+        at - below,
+    ))
 }
 
 /// The `p`-quantile of values in any order; NaNs are left out.
 pub fn quantile_of(values: &[f64], p: f64) -> Option<f64> {
+    quantile(&ascending(values), p)
+}
+
+/// Values in ascending order; NaNs are left out.
+pub fn ascending(values: &[f64]) -> Vec<f64> {
     let mut sorted: Vec<f64> = values.iter().copied().filter(|v| !v.is_nan()).collect();
     sorted.sort_by(f64::total_cmp);
-    quantile(&sorted, p)
+    sorted
 }
 
 /// The median of values in any order; NaNs are left out.
@@ -51,6 +70,8 @@ mod tests {
             Some(f64::INFINITY)
         );
         assert_eq!(median(&[2.0, f64::NAN, 1.0]), Some(1.5));
+        // numpy.quantile([0.58, 0.9], 0.9): from below it would be the next number.
+        assert_eq!(quantile(&[0.58, 0.9], 0.9), Some(0.868));
     }
 
     proptest::proptest! {

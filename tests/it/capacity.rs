@@ -325,11 +325,46 @@ fn what_cannot_be_replayed_is_refused() {
         unknown.contains("these can:\n  timelines: ") && unknown.contains("jobs[]"),
         "{unknown}"
     );
-    let lacking = told(r#"{"cases": [{"id": "x", "inter_token_times_s": [0.1]}]}"#);
+}
+
+#[test]
+fn a_case_that_cannot_be_replayed_leaves_the_others() {
+    let mut timelines = file("timelines_etalon.json");
+    timelines["cases"][0]
+        .as_object_mut()
+        .unwrap()
+        .remove("ttft_deadline_s");
+    timelines["cases"][1].as_object_mut().unwrap().remove("id");
+    timelines["cases"][2]["id"] = json!(7);
+    timelines["cases"][2]["ignore_first_token"] = json!(null);
+    let cases = replayed(&timelines).cases;
+    let told = cases[0].first_difference.as_deref().unwrap();
     assert!(
-        lacking.contains("cases[0]: missing field `ttft_deadline_s`"),
-        "{lacking}"
+        told.contains("cases[0]: missing field `ttft_deadline_s`"),
+        "{told}"
     );
+    assert!(cases[1..].iter().all(|case| case.equal), "{cases:?}");
+    assert_eq!([&cases[1].id, &cases[2].id], ["cases[1]", "7"]);
+}
+
+#[test]
+fn numbers_and_nothing_may_be_written_in_several_ways() {
+    let params = |iterations: Value| {
+        json!({
+            "start_value": 1, "max_value": 8, "expansion_factor": 2, "max_iterations": iterations, "precision": 1.0,
+        })
+    };
+    let case = |params: Value, trials: Value, error: Value| json!({"algorithm_cases": [{"id": "x", "params": params, "trials": trials, "error": error}]});
+    assert_eq!(
+        difference(&case(params(json!(1.0)), json!([[1, false]]), json!(null))),
+        None
+    );
+    let refused = "max_iterations must be > 0";
+    assert_eq!(
+        difference(&case(params(json!(-1)), json!([]), json!(refused))),
+        None
+    );
+    assert!(difference(&case(params(json!(1.5)), json!([]), json!(refused))).is_some());
 }
 
 #[test]
@@ -365,11 +400,14 @@ fn the_exit_code_tells() {
     );
 
     std::fs::write(&altered, "{}").unwrap();
-    let (code, _, error) = run(&["--replay", altered.to_str().unwrap()]);
+    // What can be replayed is told all the same.
+    let both = [altered.to_str().unwrap(), path.to_str().unwrap()];
+    let (code, out, error) = run(&["--replay", both[0], both[1]]);
     assert!(
         code == 3 && error.contains("any-name.json: the file is of no kind"),
         "{error}"
     );
+    assert!(out.contains("15 of 15 cases equal"), "{out}");
     let (code, _, error) = run(&[]);
     assert!(code == 2 && error.contains("--example"), "{error}");
 }

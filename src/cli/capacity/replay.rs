@@ -25,9 +25,12 @@ struct Line<'a> {
 
 /// Decides recorded decisions again and compares.
 pub(super) fn run(paths: &[PathBuf], format: Format) -> Outcome {
-    let mut files = Vec::new();
+    let (mut files, mut refused) = (Vec::new(), Vec::new());
     for path in paths {
-        files.push((path.as_path(), read(path).map_err(Failure::input)?));
+        match read(path) {
+            Ok(replayed) => files.push((path.as_path(), replayed)),
+            Err(error) => refused.push(error),
+        }
     }
     match format {
         Format::Json => {
@@ -39,6 +42,12 @@ pub(super) fn run(paths: &[PathBuf], format: Format) -> Outcome {
             crate::cli::print_json(&Answer { cases })?;
         }
         Format::Human => told(&files)?,
+    }
+    // The others are told all the same.
+    let mut refused = refused.into_iter();
+    if let Some(first) = refused.next() {
+        let all = refused.fold(first, |all, next| anyhow!("{all:#}\n{next:#}"));
+        return Err(Failure::input(all));
     }
     let equal = files
         .iter()

@@ -292,13 +292,7 @@ fn quantile(values: &mut [f64], p: f64) -> f64 {
         return low;
     }
     let high = above.iter().copied().fold(f64::INFINITY, f64::min);
-    #[expect(clippy::float_cmp, reason = "exact equality is what is asked")]
-    let same = low == high;
-    if same {
-        low
-    } else {
-        low + (high - low) * (at - below)
-    }
+    crate::stats::quantile::between(low, high, at - below)
 }
 
 /// Bounds of a mean, equal where everything is finished, and its 95 % interval from the means of stretches.
