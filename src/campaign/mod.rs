@@ -223,6 +223,7 @@ impl Campaign<'_> {
             token_times: false,
         });
         let read = |folder: &Path, spec: &TrialSpec| Ok(self.loadgen.read(&self.trials.job(spec), folder)?);
+        let of_stored = |folder: &Path, manifest: &Manifest| read(folder, &manifest.spec);
         if self.settings.search == SearchKind::Adaptive {
             let begun = self.begin(experiment, folder, conditions.clone())?;
             let search = adaptive::Pair {
@@ -236,7 +237,7 @@ impl Campaign<'_> {
             let mut runner = live;
             Ok((search.find(stored, &mut runner, observer)?, begun.prior))
         } else {
-            let mut runner = Memo::new(live, stored, &read, criterion.needs_full_length());
+            let mut runner = Memo::new(live, stored, &of_stored, criterion.needs_full_length());
             let found = capacity::find(
                 rules::search(self.settings, experiment).as_mut(),
                 criterion.as_ref(),

@@ -50,6 +50,11 @@ impl BaseUrl {
         format!("{}{api}", self.prefix)
     }
 
+    /// Host and path: what stays when a server moves to another port.
+    pub fn without_port(&self) -> String {
+        format!("{}{}", self.host, self.prefix)
+    }
+
     /// The value of the `Host` header.
     pub fn authority(&self) -> String {
         let host = if self.host.contains(':') {

@@ -1,6 +1,6 @@
 //! One system on one workload: its trials, those that are stored and those to come, and the searches that share them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::file::{Rule, SearchRule};
@@ -8,12 +8,12 @@ use super::known::{Known, inferred};
 use super::requests::Requests;
 use crate::capacity::{self, Capacity, Evidence, Experiment};
 use crate::criterion::slo_met::SloMet;
-use crate::report::{Event, Observer};
+use crate::report::{Event, Observer, Observers};
 use crate::runner::memo::Memo;
 use crate::runner::{TrialError, TrialRunner};
 use crate::search::{
-    Etalon, Listed, Margins, MarginsConfig, MidpointConfig, Prior, Probe, Sarathi, Search, Veeksha,
-    VeekshaConfig, Vidur, VidurConfig,
+    Answer, Etalon, Listed, Margins, MarginsConfig, MidpointConfig, Prior, Probe, Sarathi, Search, Step,
+    Veeksha, VeekshaConfig, Vidur, VidurConfig,
 };
 use crate::slo::objective::Objective;
 use crate::slo::prefill::PrefillCurve;
@@ -48,6 +48,8 @@ pub struct Bench<'a> {
     pub failures: bool,
     /// Whether a backlog that grows fails a trial.
     pub sustained: bool,
+    /// Where the endpoint is now, where its address was given.
+    pub url: Option<String>,
     /// What prompts take on the idle system.
     pub curve: Option<PrefillCurve>,
     /// Reads what a load generator left, where the packed measurement is missing or damaged.
@@ -75,6 +77,25 @@ pub struct Found {
     pub known: Vec<Known>,
     /// What was expected beforehand, in words.
     pub expected: Option<String>,
+}
+
+/// A search that broke off, and what was known by then.
+#[derive(Debug)]
+pub struct Broken {
+    /// What came between.
+    pub error: Box<TrialError>,
+    /// What trials tell all the same.
+    pub so_far: Option<Box<Found>>,
+}
+
+impl Broken {
+    /// With what is known.
+    pub fn new(error: TrialError, so_far: Option<Found>) -> Self {
+        Self {
+            error: Box::new(error),
+            so_far: so_far.map(Box::new),
+        }
+    }
 }
 
 impl Bench<'_> {
@@ -143,14 +164,19 @@ impl Bench<'_> {
         runner: impl TrialRunner,
         observer: &mut dyn Observer,
         interrupted: &dyn Fn() -> bool,
-    ) -> Result<Found, TrialError> {
+    ) -> Result<Found, Broken> {
         let criterion = self.criterion(objective);
-        let stored = self.stored(observer)?;
+        let mut stored = self.stored(observer).map_err(|error| Broken::new(error, None))?;
         let known = self.known(&criterion, &stored, observer);
-        let read = |folder: &Path, spec: &TrialSpec| self.read(folder, spec);
+        // What was told to be damaged is measured again.
+        stored.retain(|id, _| known.iter().any(|known| known.id == *id));
+        let read = |folder: &Path, manifest: &Manifest| self.read(folder, manifest);
         let mut runner = Memo::new(runner, stored, &read, false);
-        let mut search = new_search(rule, begin, objective, &known);
         let spec = |probe: &Probe| self.spec(probe, rule.rule);
+        let mut search: Box<dyn Search> = match rule.rule {
+            Rule::Adaptive => Box::new(self.adaptive(rule, begin, &known)),
+            _ => published(rule, begin.qps, objective),
+        };
         let decided = |probe: &Probe| {
             let of_trial = spec(probe).id();
             // What was measured at this very rate is read, and its statistics with it; given rates are all measured.
@@ -168,7 +194,11 @@ impl Bench<'_> {
             cooldown_s: 0.0,
             interrupted,
         };
-        let capacity = capacity::find(search.as_mut(), &criterion, &mut runner, &experiment, observer)?;
+        let found = capacity::find(search.as_mut(), &criterion, &mut runner, &experiment, observer);
+        let capacity = found.map_err(|error| {
+            let before = known.iter().map(|known| known.id.clone()).collect();
+            Broken::new(error, self.so_far(objective, rule, begin, &before))
+        })?;
         Ok(Found {
             capacity,
             known,
@@ -176,30 +206,64 @@ impl Bench<'_> {
         })
     }
 
-    /// What is known where a search broke off.
-    pub fn so_far(
+    /// The adaptive search. What is stored bounds it from the start; one that was carried out before is over.
+    pub(super) fn adaptive(&self, rule: &SearchRule, begin: Begin, known: &[Known]) -> Margins {
+        let config = margins(rule, begin);
+        let mut again = Margins::new(config);
+        let over = loop {
+            match again.next() {
+                Step::Done(answer) => break Some(answer.reason),
+                Step::Probe(probe) => {
+                    let id = self.spec(&probe, rule.rule).id();
+                    let Some(known) = known.iter().find(|known| known.id == id.as_str()) else {
+                        break None;
+                    };
+                    again.observe(&known.observed());
+                }
+            }
+        };
+        let mut search = Margins::new(config);
+        search.learn(known.iter().map(Known::observed));
+        if let Some(reason) = over {
+            search.end(&reason);
+        }
+        search
+    }
+
+    /// What is known where a search broke off; `before` are the trials that were stored when it began.
+    fn so_far(
         &self,
         objective: &Objective,
         rule: &SearchRule,
         begin: Begin,
-        observer: &mut dyn Observer,
+        before: &BTreeSet<String>,
     ) -> Option<Found> {
-        let stored = self.stored(observer).ok()?;
-        let known = self.known(&self.criterion(objective), &stored, observer);
-        let adaptive = SearchRule {
-            rule: Rule::Adaptive,
-            max_trials: Some(0),
-            ..rule.clone()
-        };
-        let search = new_search(&adaptive, begin, objective, &known);
-        let crate::search::Step::Done(answer) = search.next() else {
-            return None;
+        // What is wrong with stored trials was told before.
+        let stored = self.stored(&mut Observers::default()).ok()?;
+        let mut known = self.known(&self.criterion(objective), &stored, &mut Observers::default());
+        for known in &mut known {
+            known.reused = before.contains(&known.id);
+        }
+        let mut search = Margins::new(margins(rule, begin));
+        search.learn(known.iter().map(Known::observed));
+        search.end("it broke off");
+        let bracket = search.bracket();
+        let answer = match (search.next(), rule.rule) {
+            (Step::Done(answer), Rule::Adaptive) => answer,
+            // The published rules know the best rate that passed and the lowest that failed.
+            (Step::Done(answer), _) => Answer {
+                rate: bracket.largest_true,
+                low: bracket.largest_true,
+                high: bracket.smallest_false,
+                ..answer
+            },
+            (Step::Probe(_), _) => return None,
         };
         Some(Found {
             capacity: Capacity {
                 answer,
                 evidence: Vec::new(),
-                bracket: search.bracket(),
+                bracket,
                 decided: Vec::new(),
             },
             known,
@@ -208,11 +272,15 @@ impl Bench<'_> {
     }
 
     /// What a stored trial measured: as it was packed, or, where that is missing or damaged, from its raw rows.
-    fn read(&self, folder: &Path, spec: &TrialSpec) -> Result<Measurement, TrialError> {
-        let packed = measured::read(&folder.join(measured::FILE_NAME));
+    fn read(&self, folder: &Path, manifest: &Manifest) -> Result<Measurement, TrialError> {
+        let path = folder.join(measured::FILE_NAME);
+        let packed = measured::read(&path).and_then(|packed| {
+            measured::is_of(&path, &packed, manifest)?;
+            Ok(packed)
+        });
         match (packed, self.raw) {
             (Ok(measurement), _) => Ok(measurement),
-            (Err(error), Some(raw)) => raw(folder, spec).map_err(|_| error.into()),
+            (Err(error), Some(raw)) => raw(folder, &manifest.spec).map_err(|_| error.into()),
             (Err(error), None) => Err(error.into()),
         }
     }
@@ -222,7 +290,11 @@ impl Bench<'_> {
         &self,
         observer: &mut dyn Observer,
     ) -> Result<BTreeMap<String, (PathBuf, Manifest)>, TrialError> {
-        let mut stored = self.store.trials(&self.pair)?;
+        let (mut stored, damaged) = self.store.trials_and_damaged(&self.pair)?;
+        for error in damaged {
+            let text = format!("a stored trial counts as not measured: {error}");
+            observer.see(&Event::Note { text });
+        }
         stored.retain(|id, (folder, manifest)| {
             let is_itself = manifest.spec.id().as_str() == id;
             if !is_itself {
@@ -234,6 +306,16 @@ impl Bench<'_> {
             }
             is_itself
         });
+        let elsewhere = |url: &&String| self.url.as_ref().is_some_and(|now| now != *url);
+        let urls: BTreeSet<&String> = stored.values().map(|(_, m)| &m.url).filter(elsewhere).collect();
+        for url in urls {
+            let text = format!(
+                "{}: trials of {url} are stored and count, as the port is not a part of what is measured; if that was another \
+                 server, set TARGET_LABEL in its settings",
+                self.name
+            );
+            observer.see(&Event::Note { text });
+        }
         Ok(stored)
     }
 
@@ -249,7 +331,7 @@ impl Bench<'_> {
             if manifest.client.void.is_some() {
                 continue;
             }
-            match self.read(folder, &manifest.spec) {
+            match self.read(folder, manifest) {
                 Ok(measurement) => known.push(Known::of(folder, manifest, &measurement, criterion)),
                 Err(error) => observer.see(&Event::Note {
                     text: format!("a stored trial is damaged and counts as not measured: {error}"),
@@ -310,42 +392,35 @@ impl Found {
 
     /// Seconds of load that this search cost.
     pub fn load_s(&self) -> f64 {
+        let broken_off = self.known.iter().filter(|known| !known.reused);
         // A sum of nothing would be a negative zero.
         self.measured()
             .map(|e| e.load_s)
+            .chain(broken_off.map(|known| known.load_s))
             .fold(0.0, |sum, load| sum + load)
     }
 }
 
-/// The search of a rule. What is stored bounds the adaptive one from the start.
-pub(super) fn new_search(
-    rule: &SearchRule,
-    begin: Begin,
-    objective: &Objective,
-    known: &[Known],
-) -> Box<dyn Search> {
-    let start_qps = begin.qps;
+/// Where the adaptive search begins and when it ends.
+pub(super) fn margins(rule: &SearchRule, begin: Begin) -> MarginsConfig {
+    MarginsConfig {
+        start: Rate::per_second(begin.qps),
+        expected: begin.expected,
+        limit: rule.limit(),
+        tolerance: rule.tolerance,
+        lowest: Rate::per_second(rule.min_qps),
+        highest: rule.max_qps.map(Rate::per_second),
+    }
+}
+
+/// The search of a published rule, or of given rates.
+fn published(rule: &SearchRule, start_qps: f64, objective: &Objective) -> Box<dyn Search> {
     let midpoint = MidpointConfig {
         start: start_qps,
         max_iterations: rule.limit(),
         granularity_percent: rule.granularity_percent,
     };
     match rule.rule {
-        Rule::Adaptive => {
-            let mut search = Margins::new(MarginsConfig {
-                start: Rate::per_second(start_qps),
-                expected: begin.expected,
-                limit: rule.limit(),
-                tolerance: rule.tolerance,
-                lowest: Rate::per_second(rule.min_qps),
-                highest: rule.max_qps.map(Rate::per_second),
-            });
-            search.learn(known.iter().map(Known::observed));
-            if rule.max_trials == Some(0) {
-                search.end();
-            }
-            Box::new(search)
-        }
         Rule::Etalon => Box::new(Etalon::new(midpoint)),
         Rule::Sarathi => {
             let delay = objective
@@ -375,18 +450,19 @@ pub(super) fn new_search(
             granularity_percent: rule.granularity_percent,
             lowest: rule.min_qps,
         })),
-        Rule::Rates => Box::new(Listed::new(
+        // The adaptive one knows what is stored, and is made where that is.
+        Rule::Rates | Rule::Adaptive => Box::new(Listed::new(
             rule.rates.iter().copied().map(Rate::per_second).collect(),
         )),
     }
 }
 
-/// What all trials of a bench have in common, whatever their rate, seed and place in a search.
+/// What all trials of a bench have in common, whatever their rate and place in a search; its seed is the one that theirs are
+/// derived from.
 fn family(spec: &TrialSpec, requests: usize) -> String {
     let common = TrialSpec {
         rate: Rate::per_minute(0.0),
         duration_s: requests as f64,
-        seed: 0,
         attempt: 0,
         ..spec.clone()
     };

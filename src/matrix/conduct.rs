@@ -10,7 +10,7 @@ pub use input::{Input, Job, Jobs};
 
 use input::Task;
 
-use super::bench::{Begin, Bench, Found};
+use super::bench::{Begin, Bench, Broken, Found};
 use super::file::{Failures, Rule, Side};
 use super::foreseen;
 use super::outcome::{Combination, Outcome, Trouble};
@@ -18,7 +18,7 @@ use super::simulated::Simulated;
 use super::stored::Stored;
 use crate::plan::foreseen::Foreseen;
 use crate::pool;
-use crate::report::{Event, Observer};
+use crate::report::{Observer, Observers};
 use crate::runner::{TrialError, TrialRunner};
 use crate::search::Prior;
 use crate::slo::objective::Objective;
@@ -58,21 +58,6 @@ pub enum ConductError {
     Store(#[from] StoreError),
 }
 
-/// A search that broke off, and what was known by then.
-struct Broken {
-    error: Box<TrialError>,
-    so_far: Option<Box<Found>>,
-}
-
-impl Broken {
-    fn new(error: TrialError, so_far: Option<Found>) -> Self {
-        Self {
-            error: Box::new(error),
-            so_far: so_far.map(Box::new),
-        }
-    }
-}
-
 /// What was expected, in words.
 fn told(foreseen: &Foreseen, expected: Option<Prior>) -> String {
     let file = foreseen.file.display();
@@ -83,13 +68,6 @@ fn told(foreseen: &Foreseen, expected: Option<Prior>) -> String {
             format!("prior: {file} let expect {capacity:.3} requests a second, {low:.3} to {high:.3}")
         },
     )
-}
-
-/// Sees nothing.
-struct Blind;
-
-impl Observer for Blind {
-    fn see(&mut self, _event: &Event) {}
 }
 
 impl Conduct<'_> {
@@ -168,7 +146,7 @@ impl Conduct<'_> {
             rate: Rate::per_minute(0.0),
             duration_s: 0.0,
             loadgen: loadgen.clone(),
-            seed: 0,
+            seed: self.input.file.seed,
             attempt: 0,
         };
         if let Some(longest) = task.requests.longest_s {
@@ -191,6 +169,7 @@ impl Conduct<'_> {
                 .file
                 .sustained
                 .unwrap_or(self.input.file.search.rule == Rule::Adaptive),
+            url: None,
             curve: task.ready.curve.clone(),
             raw: None,
         }
@@ -238,7 +217,7 @@ impl Conduct<'_> {
             }
             let mut simulated = Simulated::new(&bench, built);
             let runner: &mut dyn TrialRunner = if self.stored { &mut Stored } else { &mut simulated };
-            let found = self.search(&bench, task, objective, runner, &mut Blind, over);
+            let found = self.search(&bench, task, objective, runner, &mut Observers::default(), over);
             let mut outcome = self.outcome(task, slo, &bench, found);
             outcome.notes.extend(built.origin.notes.iter().cloned());
             (self.told)(&outcome);
@@ -263,9 +242,7 @@ impl Conduct<'_> {
             qps,
             expected: foreseen.and_then(|f| foreseen::expected(f, bench, objective, rule, qps, over)),
         };
-        let mut found = bench
-            .search(objective, rule, begin, runner, observer, over)
-            .map_err(|error| Broken::new(error, bench.so_far(objective, rule, begin, &mut Blind)));
+        let mut found = bench.search(objective, rule, begin, runner, observer, over);
         if let (Ok(found), Some(foreseen)) = (&mut found, foreseen) {
             found.expected = Some(told(foreseen, begin.expected));
         }
@@ -298,9 +275,10 @@ impl Conduct<'_> {
                 let Broken { error, so_far } = broken;
                 let rule = self.input.file.search.rule;
                 let trouble = match error.as_ref() {
-                    TrialError::Interrupted | TrialError::NoTimeLeft(_) | TrialError::NotStored(_) => {
-                        Trouble::Stopped
-                    }
+                    TrialError::Interrupted
+                    | TrialError::NoTimeLeft(_)
+                    | TrialError::NotStored(_)
+                    | TrialError::Lease(_) => Trouble::Stopped,
                     TrialError::Endpoint(_) => Trouble::Unreachable,
                     _ => Trouble::Runner,
                 };

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::bench::{Begin, Bench};
+use super::bench::{Begin, Bench, margins};
 use super::file::{Rule, SearchRule};
 use super::simulated::measured;
 use crate::capacity::{self, Experiment};
@@ -11,7 +11,7 @@ use crate::deployment::BuiltCluster;
 use crate::plan::foreseen::Foreseen;
 use crate::report::Observers;
 use crate::runner::{Judged, Trial, TrialError, TrialRunner, Watch};
-use crate::search::{Prior, Probe};
+use crate::search::{Margins, Prior, Probe};
 use crate::slo::objective::Objective;
 use crate::trial::TrialSpec;
 
@@ -49,9 +49,9 @@ pub(super) fn expected(
         qps: start_qps,
         expected: None,
     };
-    let mut search = super::bench::new_search(rule, begin, objective, &[]);
+    let mut search = Margins::new(margins(rule, begin));
     let found = capacity::find(
-        search.as_mut(),
+        &mut search,
         &bench.criterion(objective),
         &mut Passing {
             bench,

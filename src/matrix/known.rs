@@ -22,8 +22,11 @@ pub struct Known {
     pub offered: Rate,
     /// The verdict.
     pub verdict: Verdict,
+    /// Whether it was stored before the search began.
+    pub reused: bool,
+    /// Seconds of load.
+    pub load_s: f64,
     probe: Probe,
-    load_s: f64,
 }
 
 impl Known {
@@ -47,6 +50,7 @@ impl Known {
                 goal: Goal::Decide,
                 duration_s: None,
             },
+            reused: true,
             load_s: measurement.offered_s,
         }
     }
@@ -130,6 +134,7 @@ mod tests {
                 goal: Goal::Decide,
                 duration_s: None,
             },
+            reused: true,
             load_s: 1.0,
         }
     }

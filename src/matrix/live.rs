@@ -7,6 +7,7 @@ use super::bench::Bench;
 use super::file::{EndpointEntry, Workload};
 use super::requests::Requests;
 use crate::campaign::{self, Home, Target, TargetError};
+use crate::endpoint::BaseUrl;
 use crate::executor::local::Local;
 use crate::loadgen::{API_KEY_VARIABLE, LoadGenError, LoadGenerator, ResultsJson, TrialJob};
 use crate::runner::live::{Live, Setup};
@@ -80,7 +81,12 @@ impl Loader {
             flags,
         };
         let loaded = settings::load(&sources).map_err(|e| EndpointProblem::Input(e.to_string()))?;
-        let settings = loaded.settings;
+        let mut settings = loaded.settings;
+        if let (None, None, Some(url)) = (&settings.target_label, &settings.server, &settings.url) {
+            // The name of the system tells servers of one host apart; the port of one may be another one each time.
+            let url: BaseUrl = url.parse().map_err(|e| EndpointProblem::Input(format!("{e}")))?;
+            settings.target_label = Some(url.without_port());
+        }
         let (loadgen, spec) =
             campaign::load_generator(&settings).map_err(|e| EndpointProblem::Input(e.to_string()))?;
         Ok(Self {
@@ -194,6 +200,12 @@ impl Loader {
 }
 
 impl Endpoint<'_> {
+    /// Where it is, where that was given.
+    pub(super) fn url(&self) -> Option<String> {
+        let given = self.settings.url.is_some() && self.settings.server.is_none();
+        given.then(|| self.target.url())
+    }
+
     /// Names it in the identity of a trial.
     pub(super) fn target(&self) -> TargetSpec {
         TargetSpec {

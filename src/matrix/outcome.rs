@@ -145,7 +145,12 @@ impl Outcome {
         let below =
             |folder: &std::path::Path| folder.strip_prefix(root).unwrap_or(folder).display().to_string();
         for known in &found.known {
-            let point = point(qps(known.offered), &known.verdict, true, below(&known.folder));
+            let point = point(
+                qps(known.offered),
+                &known.verdict,
+                known.reused,
+                below(&known.folder),
+            );
             points.insert(known.id.clone(), point);
         }
         for seen in &found.capacity.evidence {

@@ -9,7 +9,7 @@ use crate::store::Manifest;
 use crate::trial::{Measurement, TrialSpec};
 
 /// Reads the measurement of a stored trial from its folder.
-pub type Reader<'a> = &'a dyn Fn(&Path, &TrialSpec) -> Result<Measurement, TrialError>;
+pub type Reader<'a> = &'a dyn Fn(&Path, &Manifest) -> Result<Measurement, TrialError>;
 
 /// A runner with a memory.
 pub struct Memo<'a, R> {
@@ -44,7 +44,7 @@ impl<R: TrialRunner> TrialRunner for Memo<'_, R> {
             && manifest.client.void.is_none()
             && !(self.full_length_only && manifest.stopped_early)
         {
-            match (self.read)(folder, &manifest.spec) {
+            match (self.read)(folder, manifest) {
                 Ok(measurement) => {
                     return Ok(Trial {
                         id,

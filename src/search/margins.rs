@@ -21,8 +21,13 @@ const STEP: f64 = 2.0;
 const NINE_IN_TEN: f64 = 1.28;
 /// Trials at a rate that do not tell, after which it is not tried again.
 const PATIENCE: usize = 2;
-/// Trials within the interval without which it is not believed.
-const NEAR: usize = 2;
+/// Trials at the answer without which a narrow interval is not believed: what lies far off says how steep the response would
+/// have to be, not that it is.
+const NEAR: usize = 6;
+/// Said where verdicts contradict one another.
+const CROSSED: &str = "; a rate failed below one that passed";
+/// Tolerances from the median to where a trial that was learned of still counts as one of this search.
+const OWN: f64 = 3.0;
 
 /// Where a search begins and when it ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -92,9 +97,9 @@ impl Margins {
     }
 
     /// Ends it with what is known.
-    pub fn end(&mut self) {
+    pub fn end(&mut self, reason: &str) {
         if !matches!(self.next, Step::Done(_)) {
-            self.next = self.done("it was ended");
+            self.next = self.done(reason);
         }
     }
 
@@ -155,12 +160,15 @@ impl Margins {
                 Err(reason) => self.done(reason),
             };
         };
-        let near = self.seen.iter().filter(|e| belief.is_near(e.x)).count();
-        if belief.half_width() <= self.config.tolerance && near >= NEAR {
+        let reach = OWN * self.config.tolerance;
+        let own = self.seen.iter().filter(|e| (e.x - belief.median).abs() <= reach);
+        let own = own.count();
+        if belief.half_width() <= self.config.tolerance && own >= NEAR {
             return self.done("the interval is narrow enough");
         }
-        // As many near the answer as a search may take are as good as a search: one that is run again ends where it ended.
-        limited |= near as u32 >= self.config.limit;
+        // As many at the answer as a search may take are as good as a search. However wide the interval still is: other
+        // objectives leave many trials in a wide one, and they need not tell much of this one.
+        limited |= own as u32 >= self.config.limit;
         if limited {
             return self.done("the limit of trials was reached");
         }
@@ -250,8 +258,9 @@ impl Margins {
         let mut reason = reason.to_owned();
         if let (Some(passed), Some(failed)) = (passed, failed)
             && passed > failed
+            && !reason.ends_with(CROSSED)
         {
-            reason.push_str("; a rate failed below one that passed");
+            reason.push_str(CROSSED);
         }
         let (rate, low, high) = match self.belief() {
             Some(belief) => {

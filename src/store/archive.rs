@@ -103,7 +103,19 @@ impl Store {
     /// # Errors
     /// When a folder cannot be read or holds a malformed `trial.json`.
     pub fn trials(&self, pair: &str) -> Result<BTreeMap<String, (PathBuf, Manifest)>, StoreError> {
-        let mut found = BTreeMap::new();
+        let (found, damaged) = self.trials_and_damaged(pair)?;
+        damaged.into_iter().next().map_or(Ok(found), Err)
+    }
+
+    /// The same, and what is wrong with those whose `trial.json` is malformed.
+    ///
+    /// # Errors
+    /// When a folder cannot be read.
+    pub fn trials_and_damaged(
+        &self,
+        pair: &str,
+    ) -> Result<(BTreeMap<String, (PathBuf, Manifest)>, Vec<StoreError>), StoreError> {
+        let (mut found, mut damaged) = (BTreeMap::new(), Vec::new());
         for parent in [self.root.join(STAGING).join(pair), self.pair(pair)] {
             let entries = match std::fs::read_dir(&parent) {
                 Ok(entries) => entries,
@@ -115,12 +127,16 @@ impl Store {
             for folder in folders {
                 let path = folder.join(MANIFEST);
                 if path.is_file() {
-                    let manifest: Manifest = read_json(&path).map_err(with_remedy)?;
-                    found.insert(manifest.id.clone(), (folder, manifest));
+                    match read_json::<Manifest>(&path) {
+                        Ok(manifest) => {
+                            found.insert(manifest.id.clone(), (folder, manifest));
+                        }
+                        Err(error) => damaged.push(with_remedy(error)),
+                    }
                 }
             }
         }
-        Ok(found)
+        Ok((found, damaged))
     }
 }
 

@@ -99,8 +99,10 @@ fn look(pair: &str, folder: &Path, deep: bool) -> Stored {
     if problem.is_none() && is_capacity && !packed.is_file() {
         problem = Some(format!("{} is missing", measured::FILE_NAME));
     }
-    if problem.is_none() && deep && packed.is_file() {
-        problem = measured::read(&packed).err().map(|error| error.to_string());
+    if let (None, true, true, Ok(manifest)) = (&problem, deep, packed.is_file(), &manifest) {
+        let read = measured::read(&packed);
+        let checked = read.and_then(|measurement| measured::is_of(&packed, &measurement, manifest));
+        problem = checked.err().map(|error| error.to_string());
     }
     if problem.is_some() && state != State::Void {
         state = State::Damaged;

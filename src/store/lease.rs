@@ -68,7 +68,7 @@ impl Owner {
 pub enum LeaseError {
     /// Somebody has it.
     #[error(
-        "{} is in use by process {pid} on {host}; wait for it (`--wait`), end it, or give another RESULTS_DIR",
+        "{} is in use by process {pid} on {host}; wait for it (`mst run --wait`), end it, or use another results folder",
         path.display()
     )]
     Held {

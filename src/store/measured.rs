@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::StoreError;
+use super::{Manifest, StoreError};
 use crate::trial::{ClientHealth, Measurement, Outcome, RequestRecord, TokenTimes};
 use crate::units::Rate;
 
@@ -79,6 +79,31 @@ pub fn read(path: &Path) -> Result<Measurement, StoreError> {
     }
     let plain = zstd::decode_all(&content[MAGIC.len()..]).map_err(|_| damaged("it cannot be unpacked"))?;
     unpacked(&plain).ok_or_else(|| damaged("its numbers are not what they should be"))
+}
+
+/// Whether a measurement is that of a trial, by what both tell.
+///
+/// # Errors
+/// When it is another one's, or `trial.json` was changed.
+pub fn is_of(path: &Path, measurement: &Measurement, manifest: &Manifest) -> Result<(), StoreError> {
+    let theirs = [
+        measurement.offered_s,
+        measurement.observed_s,
+        measurement.asked.as_per_minute(),
+    ];
+    let its = [
+        manifest.offered_s,
+        manifest.observed_s,
+        manifest.spec.rate.as_per_minute(),
+    ];
+    let same = theirs.map(f64::to_bits) == its.map(f64::to_bits)
+        && measurement.epoch_ns == manifest.epoch_ns
+        && measurement.stopped_early == manifest.stopped_early;
+    same.then_some(()).ok_or_else(|| StoreError::Malformed {
+        path: path.to_owned(),
+        why: "it is not of the trial that trial.json beside it tells of; remove the trial's folder and it is measured again"
+            .to_owned(),
+    })
 }
 
 fn packed(measurement: &Measurement) -> Result<Vec<u8>, StoreError> {

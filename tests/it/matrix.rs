@@ -6,6 +6,7 @@ mod follow_up;
 mod hosted;
 mod prior;
 mod searches;
+mod stored;
 mod submit;
 
 use std::path::Path;

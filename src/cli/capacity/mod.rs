@@ -145,14 +145,16 @@ pub(crate) fn run(args: Args) -> Outcome {
     };
     let outcomes = conduct.run(&mut observer).map_err(failure)?;
     let only = args.only.as_deref();
-    matrix::write_all(&store, &outcomes, only)?;
+    let written = matrix::write_all(&store, &outcomes, only);
     let told = told::Told {
         source: &source,
         place: &output.join(matrix::place(only)),
         slots: args.slots,
         stored: args.stored,
     };
+    // Also where the disk takes no more.
     told.print(&outcomes, args.format)?;
+    written?;
     if interrupt.is_set() {
         let error = anyhow::anyhow!("stopped; everything measured is kept, run again to go on");
         return Err(Failure::new(interrupt.exit(), error));

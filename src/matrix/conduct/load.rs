@@ -133,6 +133,7 @@ impl Conduct<'_> {
         let raw = |folder: &Path, spec: &TrialSpec| endpoint.read(folder, spec);
         let mut bench: Bench<'_> = self.bench(task, endpoint.target(), endpoint.loadgen(limit_s), limit_s);
         bench.raw = Some(&raw);
+        bench.url = endpoint.url();
         let mut outcomes = Vec::new();
         for (slo, objective) in &task.objectives {
             let mut search =

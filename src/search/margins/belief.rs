@@ -12,9 +12,9 @@ const OUTSIDE: f64 = 0.0125;
 const BESIDE: f64 = 0.16;
 /// Degrees of freedom of the likelihoods: one odd trial does not outweigh three others.
 const TAIL: f64 = 5.0;
-/// Standard deviations from trial to trial beyond what each knows of itself, in units of the margin: a long busy period
-/// makes a bad trial, and most have none. All are as likely.
-const BETWEEN: [f64; 4] = [0.02, 0.06, 0.15, 0.35];
+/// Standard deviations from trial to trial beyond what each knows of itself, in units of the margin and of the logarithm of
+/// the rate: a long busy period makes a bad trial, as a higher rate would, and most have none. All are as likely.
+const BETWEEN: [(f64, f64); 4] = [(0.02, 0.002), (0.06, 0.006), (0.15, 0.015), (0.35, 0.035)];
 /// How an expected margin loses meaning with its size: the response to load is as simple only nearby.
 const CURVED: f64 = 0.15;
 /// Margins beyond this say their sign and no more.
@@ -81,7 +81,8 @@ impl Belief {
                     *reach = bent(at(i) - e.x, bend);
                 }
                 for (slope, prior) in &slopes {
-                    for between in BETWEEN {
+                    for (between, shift) in BETWEEN {
+                        let between = between * between + (slope * shift).powi(2);
                         let fits = seen
                             .iter()
                             .zip(&reach)
@@ -137,11 +138,12 @@ fn bent(below: f64, bend: f64) -> f64 {
     }
 }
 
+/// `between` is the variance from trial to trial.
 fn log_likelihood(e: &Evidence, expected: f64, between: f64) -> f64 {
     let Estimate { value, low, high } = e.margin;
     let expected = expected.clamp(-2.0, 2.0);
     let own = (high - low) / (2.0 * HALF);
-    let variance = own * own + between * between + (CURVED * expected).powi(2);
+    let variance = own * own + between + (CURVED * expected).powi(2);
     let off = value - expected;
     let beyond = match value {
         m if m >= WIDE => off.max(0.0),

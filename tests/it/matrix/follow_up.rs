@@ -111,6 +111,7 @@ fn recorded_follow_ups_need_no_trial_at_a_rate_that_is_decided() {
         limit_s: None,
         failures: true,
         sustained: false,
+        url: None,
         curve: None,
         raw: None,
     };

@@ -1,0 +1,101 @@
+//! What is stored: what it counts for, for whom, and what it is not taken for.
+
+use serde_json::Value;
+
+use super::{FILE, Space, said};
+
+/// Two objectives whose capacities are not far apart, each met with room to spare until shortly before it breaks.
+const TWO: &str = "\
+systems:
+  - name: s
+    deployment: {model: meta-llama/Meta-Llama-3-8B, device: a100, batching: {scheduler: sarathi, chunk_size: 512}}
+workloads:
+  - name: chat
+    lengths:
+      separate:
+        input: {distribution: lognormal, mean: 1000, std: 800, max: 6000}
+        output: {distribution: lognormal, mean: 250, std: 200, max: 2000}
+    requests: 600
+    start_qps: 2
+slos:
+  - {name: first, type: tbt_ttft, tbt_slo: 0.1, tbt_percentile: 0.99, ttft_slo: 1.0, ttft_percentile: 0.9}
+  - {name: second, goodput: 0.9, all: [{metric: ttft, max: 2.0}, {metric: tpot, max: 0.05}]}
+";
+
+fn qps(outcome: &Value) -> [f64; 3] {
+    let of = |value: &Value| value.as_f64().unwrap();
+    let interval = &outcome["interval_qps"];
+    [of(&interval[0]), of(&outcome["capacity_qps"]), of(&interval[1])]
+}
+
+#[test]
+fn what_another_objective_left_does_not_end_a_search() {
+    let space = Space::new(TWO);
+    let (output, both) = space.run(&[]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let alone = Space::new(TWO);
+    let (_, only) = alone.run(&["--only", "s/chat/second"]);
+    let ([low, found, high], [own_low, own, own_high]) = (qps(&both[1]), qps(&only[0]));
+    assert!(low <= own_high && own_low <= high, "{both}");
+    assert!((found / own - 1.0).abs() < 0.1, "{found} and {own}");
+    // No trial that failed clearly lies below the answer.
+    let curve = both[1]["curve"].as_array().unwrap();
+    let clear = |point: &&Value| point["slos"][0]["margin"].as_f64().unwrap() < -0.3;
+    let lowest = curve
+        .iter()
+        .filter(clear)
+        .map(|point| point["qps"].as_f64().unwrap())
+        .fold(f64::INFINITY, f64::min);
+    assert!(found <= lowest, "{found}, and {lowest} fails clearly");
+}
+
+#[test]
+fn a_search_that_is_over_is_over() {
+    let space = Space::new(&format!("{FILE}sustained: false\n"));
+    let (_, first) = space.run(&["--rule", "adaptive"]);
+    for arguments in [&["--rule", "adaptive", "--stored"][..], &["--rule", "adaptive"]] {
+        let (output, again) = space.run(arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        for key in ["capacity_qps", "interval_qps", "trials", "reason"] {
+            assert_eq!(again[0][key], first[0][key], "{key}");
+        }
+        assert_eq!(again[0]["load_seconds"], 0.0);
+    }
+}
+
+#[test]
+fn another_seed_measures_anew_and_another_name_of_an_objective_does_not() {
+    let space = Space::new(FILE);
+    let (_, first) = space.run(&[]);
+    let (_, named) = space.run(&["--slo-type", "tbt_ttft", "--tbt-slo", "0.2", "--ttft-slo", "1"]);
+    assert_eq!(named[0]["trials_reused"], first[0]["trials"]);
+    std::fs::write(space.path().join("capacity.yml"), format!("{FILE}seed: 7\n")).unwrap();
+    let (output, other) = space.run(&[]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(other[0]["trials_reused"], 0, "{other}");
+}
+
+#[test]
+fn a_measurement_of_another_trial_is_told_and_not_used() {
+    let space = Space::new(FILE);
+    space.run(&[]);
+    let trials = space.trials();
+    let (one, other) = (trials[0].join("measured.bin"), trials[1].join("measured.bin"));
+    std::fs::copy(&one, &other).unwrap();
+    let verify = || {
+        let mut command = crate::support::mst();
+        let place = ["cache", "verify", "--output-dir", "results"];
+        command.current_dir(space.path()).args(place).output().unwrap()
+    };
+    let output = verify();
+    assert_eq!(output.status.code(), Some(3));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("1 of them damaged") && text.contains("is not of the trial"),
+        "{text}"
+    );
+    let (output, answer) = space.run(&[]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(said(&output).contains("is not of the trial"), "{}", said(&output));
+    assert!(answer[0]["trials"].as_u64() >= Some(2), "{answer}");
+}
