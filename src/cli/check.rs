@@ -8,7 +8,7 @@ use super::interrupt::Interrupt;
 use crate::matrix::file::{Rule, SearchRule};
 use crate::matrix::{self, Conduct, Input, Trouble};
 use crate::slo::objective::Seen;
-use crate::store::Store;
+use crate::store::{PrefillProfile, Store};
 
 /// Hold one rate against latency objectives, for pipelines.
 ///
@@ -46,11 +46,15 @@ endpoint does not answer.";
 #[expect(clippy::needless_pass_by_value, reason = "every verb is given its arguments")]
 pub(crate) fn run(args: Args) -> Outcome {
     let mut source = args.source.read().map_err(Failure::input)?;
+    // Here as in a search: what `mst capacity` fails does not pass.
+    let published = !matches!(source.file.search.rule, Rule::Adaptive | Rule::Rates);
+    source.file.sustained = source.file.sustained.or(Some(!published));
     source.file.search = SearchRule {
         rule: Rule::Rates,
         rates: vec![args.rate],
         ..SearchRule::default()
     };
+    source.tell_sides(args.source.side());
     let root = args.source.output_dir.clone();
     let fresh = args.fresh.then(tempfile::tempdir).transpose()?;
     let store = Store::open(fresh.as_ref().map_or(root.as_path(), tempfile::TempDir::path))
@@ -65,7 +69,7 @@ pub(crate) fn run(args: Args) -> Outcome {
             side: args.source.side(),
             cluster_profile: None,
             environment: &environment,
-            profile: &super::capacity::source::prefill_curve,
+            profile: &PrefillProfile::load,
         },
         store: &store,
         threads: default_threads(),
@@ -140,9 +144,8 @@ fn told(checks: &[Check], rate: f64) -> anyhow::Result<()> {
                 .map_or("-".to_owned(), |m| format!("{:+.1} %", 100.0 * m));
             writeln!(
                 out,
-                "  {} {}: {} [{}, {}], bound {}, margin {margin}",
-                seen.metric,
-                seen.statistic,
+                "  {}: {} [{}, {}], bound {}, margin {margin}",
+                seen.title(),
                 number(seen.observed),
                 number(seen.interval[0]),
                 number(seen.interval[1]),

@@ -44,7 +44,9 @@ impl SloMet {
         let bound = verdict.bound?;
         let seen = Seen {
             metric: "unserved_load".to_owned(),
-            statistic: "share".to_owned(),
+            // Not a share of requests: less is better.
+            statistic: "mean".to_owned(),
+            class: None,
             bound,
             observed: Some(unserved.value),
             interval: [Some(unserved.low), Some(unserved.high)],
@@ -87,6 +89,10 @@ impl Criterion for SloMet {
         let mut reasons = Vec::new();
         if missing > 0 {
             let mended = self.see(&timings.with_ideal(missing));
+            for (seen, mended) in judged.seen.iter_mut().zip(&mended.seen) {
+                let stays = mended.met == Some(false) || seen.is_beyond_doubt();
+                seen.met = seen.met.filter(|met| !met && stays);
+            }
             let total = missing + measurement.records.len();
             reasons.push(format!(
                 "the trial was ended when {missing} of its {total} requests had not been sent"
@@ -94,6 +100,9 @@ impl Criterion for SloMet {
             let beyond_doubt = judged.met == Some(false) && judged.log_margin.high < 0.0;
             if mended.met != Some(false) && !beyond_doubt {
                 judged.met = None;
+            }
+            if let Some(binding) = judged.seen.get_mut(judged.binding).filter(|_| beyond_doubt) {
+                binding.met = Some(false);
             }
         }
         if let Some((seen, margin)) = self.overloaded(measurement) {
@@ -167,6 +176,9 @@ fn told(seen: &Seen) -> String {
         bound,
         ..
     } = seen;
+    let class = seen
+        .class
+        .map_or(String::new(), |class| format!(" of class {class}"));
     let word = match seen.met {
         Some(true) => "met",
         Some(false) => "not met",
@@ -175,13 +187,13 @@ fn told(seen: &Seen) -> String {
     match seen.observed {
         Some(value) if statistic == "share" => {
             format!(
-                "{metric} for {:.2} % of the requests, {:.2} % asked: {word}",
+                "{metric} for {:.2} % of the requests{class}, {:.2} % asked: {word}",
                 100.0 * value,
                 100.0 * bound
             )
         }
-        Some(value) => format!("{metric} {statistic} {value:.4} of {bound}: {word}"),
-        None => format!("{metric} {statistic}, bound {bound}: {word}"),
+        Some(value) => format!("{metric} {statistic}{class} {value:.4} of {bound}: {word}"),
+        None => format!("{metric} {statistic}{class}, bound {bound}: {word}"),
     }
 }
 

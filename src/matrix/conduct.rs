@@ -3,6 +3,7 @@
 mod home;
 mod input;
 mod load;
+mod profile;
 
 use std::time::{Duration, Instant};
 
@@ -220,6 +221,7 @@ impl Conduct<'_> {
             let found = self.search(&bench, task, objective, runner, &mut Observers::default(), over);
             let mut outcome = self.outcome(task, slo, &bench, found);
             outcome.notes.extend(built.origin.notes.iter().cloned());
+            outcome.notes.extend(task.profile_notes(objective));
             (self.told)(&outcome);
             outcomes.push(outcome);
         }

@@ -2,6 +2,7 @@
 
 mod only;
 mod search;
+mod workload;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,12 +12,10 @@ use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
 pub use search::{Rule, SearchRule};
+pub use workload::{Part, Workload};
 
 use crate::deployment::Deployment;
-use crate::settings::token_pair;
-use crate::sim::source::{Order, RequestLengths, TooLong, TraceFormat};
 use crate::slo::objective::{Entry, Objective};
-use crate::workload::Arrival;
 
 /// A file to begin with.
 pub const EXAMPLE: &str = include_str!("../../examples/capacity.yml");
@@ -104,47 +103,6 @@ pub struct EndpointEntry {
     pub url: Option<String>,
     /// Keys of `.env` and their values: `MODEL`, `API`, `API_KEY_VARIABLE`, `TARGET_LABEL`, `LOADGEN`, `REQUEST_TIMEOUT`, ...
     pub settings: BTreeMap<String, String>,
-}
-
-/// What is sent.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Workload {
-    /// Its name in the results.
-    pub name: String,
-    /// A token pair: `128:128`, `100-300:1-100`.
-    #[serde(default)]
-    pub tokens: Option<String>,
-    /// A trace, whose lengths are taken: Mooncake's JSON lines or CSV; `.gz` is unpacked.
-    #[serde(default, alias = "trace_file")]
-    pub trace: Option<PathBuf>,
-    /// How the trace is written. Default: by its name.
-    #[serde(default)]
-    pub format: Option<TraceFormat>,
-    /// Distributions that lengths are drawn from.
-    #[serde(default)]
-    pub lengths: Option<RequestLengths>,
-    /// Longest request, prompt and response.
-    #[serde(default, alias = "max_seq_len")]
-    pub max_tokens: Option<u32>,
-    /// What becomes of longer ones. Default: they are left out.
-    #[serde(default = "skip_too_long")]
-    pub too_long: TooLong,
-    /// In which order the requests of a trace are taken.
-    #[serde(default)]
-    pub order: Order,
-    /// Requests of a trial.
-    #[serde(default = "default_requests", alias = "num_requests")]
-    pub requests: usize,
-    /// Longest time that requests are sent in a trial, as `30m`: at low rates it has fewer requests.
-    #[serde(default)]
-    pub max_duration: Option<String>,
-    /// Arrival process.
-    #[serde(default = "poisson")]
-    pub arrivals: Arrival,
-    /// First rate, requests a second. Default: that of `search`.
-    #[serde(default)]
-    pub start_qps: Option<f64>,
 }
 
 /// Whether failed, refused and unfinished requests violate the objectives.
@@ -268,11 +226,32 @@ impl File {
         }
         for slo in &self.slos {
             slo.value.objective().map_err(|why| (line(slo), why))?;
+            self.check_classes(slo).map_err(|why| (line(slo), why))?;
         }
         self.search.check().map_err(|why| (None, why))?;
         self.limits.check().map_err(|why| (None, why))?;
         for skip in &self.skip {
             self.known(skip).map_err(|why| (None, why))?;
+        }
+        Ok(())
+    }
+
+    /// Whether every workload that an objective is searched on has the classes that it names.
+    fn check_classes(&self, slo: &Spanned<Entry>) -> Result<(), String> {
+        let name = slo.value.name.as_deref().unwrap_or_default();
+        for workload in &self.workloads {
+            let workload = &workload.value;
+            let is_left_out = |system: &Spanned<System>| self.skips(&system.value.name, &workload.name, name);
+            if self.systems.iter().all(is_left_out) {
+                continue;
+            }
+            if let Err(why) = slo.value.with_classes(&workload.class_names()) {
+                let of = &workload.name;
+                return Err(format!(
+                    "slos, {name}, on workload {of}: {why}; name one of them, or leave the pair out: \
+                     skip: [{{workload: {of}, slo: {name}}}]"
+                ));
+            }
         }
         Ok(())
     }
@@ -312,6 +291,16 @@ impl File {
         self.skip
             .iter()
             .any(|skip| is(&skip.system, system) && is(&skip.workload, workload) && is(&skip.slo, slo))
+    }
+
+    /// The objectives as they are on a workload, which says what its classes are; those that need others are left out.
+    pub fn objectives_on(&self, workload: &Workload) -> Vec<(String, Objective)> {
+        let names = workload.class_names();
+        let on = |entry: &Entry| entry.with_classes(&names).ok()?.objective().ok();
+        self.slos
+            .iter()
+            .filter_map(|slo| Some((slo.value.name.clone()?, on(&slo.value)?)))
+            .collect()
     }
 
     /// The objectives with their names.
@@ -358,47 +347,6 @@ impl System {
     /// The same, where the file says it.
     pub fn gpus_said(&self) -> Option<u32> {
         self.gpus.or(self.deployment.as_ref().map(Deployment::gpus))
-    }
-}
-
-impl Workload {
-    fn check(&self) -> Result<(), String> {
-        let name = &self.name;
-        let forms = [
-            self.tokens.is_some(),
-            self.trace.is_some(),
-            self.lengths.is_some(),
-        ];
-        if forms.iter().filter(|given| **given).count() != 1 {
-            return Err(format!(
-                "workloads, {name}: write one of tokens, trace and lengths"
-            ));
-        }
-        if let Some(tokens) = &self.tokens {
-            token_pair(tokens).map_err(|why| format!("workloads, {name}: tokens: {why}"))?;
-            if self.max_tokens.is_some() {
-                return Err(format!(
-                    "workloads, {name}: max_tokens: tokens say how long requests are; remove it"
-                ));
-            }
-        }
-        if self.requests == 0 || self.max_tokens.is_some_and(|most| most < 2) {
-            return Err(format!(
-                "workloads, {name}: requests: write at least 1; max_tokens: at least 2"
-            ));
-        }
-        if let Some(text) = &self.max_duration {
-            duration(text).map_err(|why| format!("workloads, {name}: max_duration: {why}"))?;
-        }
-        match self.start_qps {
-            Some(qps) => positive("start_qps", qps).map_err(|why| format!("workloads, {name}: {why}")),
-            None => Ok(()),
-        }
-    }
-
-    /// Longest time that requests are sent in a trial.
-    pub fn max_duration(&self) -> Option<Duration> {
-        self.max_duration.as_deref().and_then(|text| duration(text).ok())
     }
 }
 
@@ -469,16 +417,4 @@ fn line<T>(entry: &Spanned<T>) -> Option<u64> {
 
 fn default_seed() -> u64 {
     42
-}
-
-fn default_requests() -> usize {
-    1000
-}
-
-fn poisson() -> Arrival {
-    Arrival::Poisson
-}
-
-fn skip_too_long() -> TooLong {
-    TooLong::Skip
 }

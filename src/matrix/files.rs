@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::bench::Bench;
 use super::outcome::Outcome;
 use crate::report::simulation::{Chart, Line};
+use crate::slo::objective::Seen;
 use crate::slo::timings::Timings;
 use crate::store::{Store, StoreError, write_json};
 
@@ -75,6 +76,7 @@ fn table(outcomes: &[Outcome]) -> Result<Vec<u8>, csv::Error> {
         "margin",
         "bound_met",
         "folder",
+        "class",
     ])?;
     let number = |value: Option<f64>| value.map_or(String::new(), |v| v.to_string());
     let truth = |value: Option<bool>| value.map_or(String::new(), |v| v.to_string());
@@ -98,6 +100,7 @@ fn table(outcomes: &[Outcome]) -> Result<Vec<u8>, csv::Error> {
                     number(seen.margin),
                     truth(seen.met),
                     point.folder.clone(),
+                    seen.class.map_or(String::new(), |class| class.to_string()),
                 ])?;
             }
         }
@@ -122,7 +125,11 @@ fn curve(outcome: &Outcome) -> Option<Chart> {
                 })
                 .collect();
             Some(Line {
-                name: format!("{} {}", seen_name(&first.metric), first.statistic),
+                name: Seen {
+                    metric: seen_name(&first.metric).to_owned(),
+                    ..first.clone()
+                }
+                .title(),
                 points,
             })
         })

@@ -178,7 +178,7 @@ impl Loader {
         let name = self.loadgen.name();
         if !requests.is_pair() && !matches!(self.settings.loadgen, LoadGenChoice::Native { .. }) {
             return Err(format!(
-                "workloads, {}: {name} cannot send lengths one by one; use LOADGEN=native, or a workload of `tokens`",
+                "workloads, {}: {name} cannot send lengths one by one, nor a mix; use LOADGEN=native, or a workload of `tokens`",
                 workload.name
             ));
         }

@@ -110,6 +110,8 @@ pub struct CurvePoint {
     pub reused: bool,
     /// The bounds as they were seen.
     pub slos: Vec<Seen>,
+    /// Which of them decides: of `all` the one with the least room, of `any` the one with most.
+    pub binding: usize,
     /// The trial's folder, below the root of the results.
     pub folder: String,
 }
@@ -169,7 +171,7 @@ impl Outcome {
         let slos = nearest.map_or(Vec::new(), |p| p.slos.clone());
         // What breaks first is seen best where it breaks.
         let broken = at(false).or(nearest);
-        let binding = broken.and_then(|p| p.slos.iter().min_by(|a, b| room(a).total_cmp(&room(b))));
+        let binding = broken.and_then(|p| p.slos.get(p.binding));
         let mut notes = bench.requests.notes.clone();
         notes.extend(found.expected.clone());
         if !found.capacity.decided.is_empty() {
@@ -189,7 +191,7 @@ impl Outcome {
             capacity_qps: answer.rate.map(qps),
             interval_qps: [answer.low.map(qps), answer.high.map(qps)],
             status: Some(answer.status),
-            binding_slo: binding.map(|seen| format!("{} {}", seen.metric, seen.statistic)),
+            binding_slo: binding.map(Seen::title),
             slos,
             trials: curve.len(),
             trials_reused: curve.iter().filter(|p| p.reused).count(),
@@ -211,15 +213,6 @@ impl Combination {
     }
 }
 
-/// Room of a bound; none where it is infinitely far from being met.
-fn room(seen: &Seen) -> f64 {
-    seen.margin.unwrap_or(if seen.met == Some(false) {
-        f64::NEG_INFINITY
-    } else {
-        0.0
-    })
-}
-
 fn point(qps: f64, verdict: &Verdict, reused: bool, folder: String) -> CurvePoint {
     let slos = verdict.statistics.get("slos").cloned().unwrap_or_default();
     CurvePoint {
@@ -231,6 +224,11 @@ fn point(qps: f64, verdict: &Verdict, reused: bool, folder: String) -> CurvePoin
         },
         reused,
         slos: serde_json::from_value(slos).unwrap_or_default(),
+        binding: verdict
+            .statistics
+            .get("binding")
+            .and_then(serde_json::Value::as_u64)
+            .unwrap_or_default() as usize,
         folder,
     }
 }

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use super::file::Workload;
 use crate::deployment::{open, trace};
-use crate::settings::token_pair;
 use crate::sim::Source;
 use crate::sim::source::{Order, RequestLengths, Synthetic, SyntheticConfig, TooLong, TraceFormat};
 use crate::units::{Rate, TokenPair, TokenRange};
@@ -47,13 +46,16 @@ impl Requests {
             (None, None) => None,
         };
         let list = list.transpose().map_err(named)?;
-        let pair = match &list {
-            Some(list) => range(list),
-            None => token_pair(workload.tokens.as_deref().unwrap_or_default()).map_err(named)?,
+        let classes = match &list {
+            Some(list) => vec![LengthClass {
+                pair: range(list),
+                share: 1.0,
+            }],
+            None => workload.classes().map_err(named)?,
         };
         Ok(Self {
             spec: WorkloadSpec {
-                classes: vec![LengthClass { pair, share: 1.0 }],
+                classes,
                 arrival: workload.arrivals,
                 prompts: PromptSpec {
                     source: PromptSource::Builtin,
@@ -99,7 +101,16 @@ impl Requests {
     /// Whether all requests have one prompt length and one answer length, or ranges of them: what every load generator can
     /// send.
     pub fn is_pair(&self) -> bool {
-        self.list.is_none()
+        self.list.is_none() && self.spec.classes.len() == 1
+    }
+
+    /// The shortest and the longest prompt that it may send, in tokens.
+    pub fn prompts(&self) -> (u32, u32) {
+        let inputs = || self.spec.classes.iter().map(|class| class.pair.input);
+        (
+            inputs().map(|range| range.lowest()).min().unwrap_or(1),
+            inputs().map(|range| range.max).max().unwrap_or(1),
+        )
     }
 }
 

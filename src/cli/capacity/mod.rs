@@ -14,7 +14,7 @@ use super::exit::{Exit, Failure, Outcome};
 use super::interrupt::Interrupt;
 use crate::matrix::{self, Conduct, ConductError, Input, Trouble};
 use crate::report::{Bars, Lines, Observer};
-use crate::store::Store;
+use crate::store::{PrefillProfile, Store};
 use job::{Measured, RunningJob};
 use source::SourceArgs;
 
@@ -45,7 +45,7 @@ pub(crate) struct Args {
     #[arg(long)]
     stored: bool,
     /// GPUs that searches are packed on, to tell how long they would take there; with --submit, most GPUs in use at once
-    #[arg(long, value_name = "GPUS")]
+    #[arg(long, value_name = "GPUS", value_parser = clap::value_parser!(u32).range(1..))]
     slots: Option<u32>,
     /// Simulations side by side [default: all cores]
     #[arg(long, value_name = "N")]
@@ -117,7 +117,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         side: args.source.side(),
         cluster_profile: args.slurm.cluster_profile.as_deref(),
         environment: &environment,
-        profile: &source::prefill_curve,
+        profile: &PrefillProfile::load,
     };
     if args.slurm.submit {
         return submit::submit(&args, &input);
@@ -125,6 +125,7 @@ pub(crate) fn run(args: Args) -> Outcome {
     if args.dry_run {
         return told::plan(&source, args.format);
     }
+    source.tell_sides(args.source.side());
     let output = args.source.output_dir.clone();
     let store = Store::open(&output).map_err(Failure::input)?;
     let interrupt = Interrupt::listen()?;

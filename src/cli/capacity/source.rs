@@ -11,8 +11,6 @@ use serde_saphyr::{Location, Spanned};
 use super::objective_args::ObjectiveArgs;
 use crate::matrix::file::{EndpointEntry, File, Limits, Rule, SearchRule, Side, System, Workload};
 use crate::matrix::older::{self, OlderFlags};
-use crate::slo::prefill::PrefillCurve;
-use crate::store::prefill::PrefillProfile;
 
 /// Which side of the systems is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -132,6 +130,23 @@ pub(crate) struct SourceFile {
     pub(crate) file: File,
     /// The folder that it lies in.
     pub(crate) base: PathBuf,
+}
+
+impl SourceFile {
+    /// Says which systems have two sides, of which nobody chose one: that the live one is loaded should surprise nobody.
+    pub(crate) fn tell_sides(&self, side: Option<Side>) {
+        if side.or(self.file.target).is_some() {
+            return;
+        }
+        for system in self.file.systems.iter().map(|system| &system.value) {
+            if system.deployment.is_some() && system.endpoint.is_some() {
+                eprintln!(
+                    "note: {} has a deployment and an endpoint: the endpoint is loaded; --target simulator simulates it",
+                    system.name
+                );
+            }
+        }
+    }
 }
 
 /// Said where neither a file nor an endpoint is named.
@@ -313,10 +328,4 @@ fn folder_of(path: &Path) -> PathBuf {
 /// An entry that stands in no file.
 fn unplaced<T>(value: T) -> Spanned<T> {
     Spanned::new(value, Location::UNKNOWN, Location::UNKNOWN)
-}
-
-/// Reads a profile of `mst profile prefill`, or the one in a folder.
-pub(crate) fn prefill_curve(path: &Path) -> Result<PrefillCurve, String> {
-    let profile = PrefillProfile::load(path).map_err(|error| error.to_string())?;
-    Ok(profile.curve().clone())
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::ConductError;
+use super::{ConductError, profile};
 use crate::deployment::{BuiltCluster, DeploymentError, Library, Places};
 use crate::matrix::file::{File, Side, System, Workload};
 use crate::matrix::live::{EndpointProblem, Loader};
@@ -11,6 +11,7 @@ use crate::plan::foreseen::Foreseen;
 use crate::settings::{Place, Secret};
 use crate::slo::objective::Objective;
 use crate::slo::prefill::PrefillCurve;
+use crate::store::prefill::{PrefillError, PrefillProfile, ProfiledTarget};
 
 /// What is searched.
 #[derive(Clone, Copy)]
@@ -26,7 +27,7 @@ pub struct Input<'a> {
     /// The process environment.
     pub environment: &'a [(String, String)],
     /// Reads the profile of a system's prompts.
-    pub profile: &'a (dyn Fn(&Path) -> Result<PrefillCurve, String> + Sync),
+    pub profile: &'a (dyn Fn(&Path) -> Result<PrefillProfile, PrefillError> + Sync),
 }
 
 /// A system with everything that its searches need.
@@ -36,6 +37,8 @@ pub(super) struct Ready<'a> {
     /// Simulated: the cluster, or why it cannot be.
     pub(super) built: Option<Result<BuiltCluster, String>>,
     pub(super) curve: Option<PrefillCurve>,
+    /// What that was measured on.
+    pub(super) profiled: Option<ProfiledTarget>,
     /// What describes it for the simulator, where its file names that.
     pub(super) foreseen: Option<Foreseen>,
 }
@@ -126,7 +129,7 @@ impl<'a> Input<'a> {
             let longest = built.map(|built| built.config.engine.max_model_len);
             for workload in &self.file.workloads {
                 let workload = &workload.value;
-                let mut objectives = self.file.objectives();
+                let mut objectives = self.file.objectives_on(workload);
                 objectives.retain(|(slo, _)| !self.file.skips(&ready.system.name, &workload.name, slo));
                 if objectives.is_empty() {
                     continue;
@@ -189,12 +192,15 @@ impl<'a> Input<'a> {
                     }
                 )));
             }
-            let curve = match &system.prefill_profile {
-                Some(path) => Some((self.profile)(&located(path)).map_err(ConductError::Input)?),
-                None => None,
-            };
-            if curve.is_none() && self.file.objectives().iter().any(|(_, o)| o.needs_profile()) {
-                return Err(ConductError::Input(no_profile(system)));
+            let read = |path: &PathBuf| (self.profile)(&located(path));
+            let of_prompts = system
+                .prefill_profile
+                .as_ref()
+                .map(read)
+                .transpose()
+                .map_err(|error| ConductError::Input(profile::unreadable(self.file, system, side, &error)))?;
+            if of_prompts.is_none() && self.file.objectives().iter().any(|(_, o)| o.needs_profile()) {
+                return Err(ConductError::Input(profile::none(self.file, system, side)));
             }
             let foreseen = system.prior.as_ref().map(|path| Foreseen::read(&located(path)));
             let foreseen = foreseen
@@ -204,7 +210,8 @@ impl<'a> Input<'a> {
                 system,
                 side,
                 built,
-                curve,
+                curve: of_prompts.as_ref().map(|profile| profile.curve().clone()),
+                profiled: of_prompts.map(|profile| profile.target),
                 foreseen,
             });
         }
@@ -221,21 +228,4 @@ pub(super) fn unusable(system: &System, problem: &EndpointProblem) -> ConductErr
             ConductError::Unreachable(told)
         }
     }
-}
-
-/// What to do about a missing prefill profile.
-fn no_profile(system: &System) -> String {
-    let url = system
-        .endpoint
-        .as_ref()
-        .and_then(|endpoint| endpoint.url.as_deref());
-    let command = match url {
-        Some(url) => format!("mst profile prefill --url {url} --output prefill.json"),
-        None => "mst profile prefill --output prefill.json".to_owned(),
-    };
-    format!(
-        "systems, {}: deadlines of first tokens are predicted from the prompt's length, and there is no profile of that; run\n  \
-         {command}\nand write prefill_profile: prefill.json, or pass --profile-dir; or give first_deadline, in seconds",
-        system.name
-    )
 }

@@ -144,7 +144,8 @@ impl Conduct<'_> {
                     .run(&bench, end, self.time_left, |runner| Ok(search(runner)))
                     .unwrap_or_else(|error| Err(Broken::new(error, None))),
             };
-            let outcome = self.outcome(task, slo, &bench, found);
+            let mut outcome = self.outcome(task, slo, &bench, found);
+            outcome.notes.extend(task.profile_notes(objective));
             if matches!(trials, Trials::All) {
                 (self.told)(&outcome);
             }

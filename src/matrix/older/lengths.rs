@@ -77,6 +77,7 @@ pub(super) fn plain(name: &str) -> Workload {
     Workload {
         name: name.to_owned(),
         tokens: None,
+        mix: None,
         trace: None,
         format: None,
         lengths: None,

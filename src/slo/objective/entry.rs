@@ -1,5 +1,6 @@
 //! An objective as users write it: a metric with a bound, a tree of them, or a type of a published tool by its name.
 
+mod class;
 mod values;
 
 use serde::{Deserialize, Serialize};
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{DeadlineRule, FirstDeadline, Goodput, Limit, Objective, Quantity, Statistic, Term};
 use crate::slo::Joint;
 use crate::slo::deadline::Reading;
+pub use class::Class;
 use values::{not_negative, plain, positive, share, statistic};
 
 /// A type of a published tool, or a group in the words of the config explorer.
@@ -70,9 +72,9 @@ pub struct Entry {
         skip_serializing_if = "Option::is_none"
     )]
     pub max: Option<f64>,
-    /// Only requests of this workload class, counted from 0.
+    /// Only requests of this class of a mix.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub class: Option<u16>,
+    pub class: Option<Class>,
     /// `and`, `or`: the bounds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slos: Option<Vec<Self>>,
@@ -157,7 +159,7 @@ impl Entry {
             Ok::<_, String>(Objective::Term(Term {
                 limit: plain(quantity, positive(quantity.name(), most)?),
                 statistic: Statistic::Quantile(share("percentile", quantile)?),
-                class: self.class,
+                class: self.place(),
             }))
         };
         match kind {
@@ -260,7 +262,7 @@ impl Entry {
                 "deadline_miss_rate_percentile",
                 self.deadline_miss_rate_percentile.unwrap_or(0.99),
             )?),
-            class: self.class,
+            class: self.place(),
         }))
     }
 
@@ -305,13 +307,13 @@ impl Entry {
             [limit] => Objective::Term(Term {
                 limit: *limit,
                 statistic: Statistic::Quantile(quantile),
-                class: self.class,
+                class: self.place(),
             }),
             _ => Objective::Goodput(Goodput {
                 share: quantile,
                 joint: if kind == Kind::And { Joint::And } else { Joint::Or },
                 limits,
-                class: self.class,
+                class: self.place(),
             }),
         })
     }
@@ -333,7 +335,7 @@ impl Entry {
                         share: share("goodput", least)?,
                         joint,
                         limits: limits(parts, word)?,
-                        class: self.class,
+                        class: self.place(),
                     }));
                 }
                 if self.class.is_some() {
@@ -377,7 +379,7 @@ impl Entry {
         Ok(Objective::Term(Term {
             limit: self.limit()?,
             statistic,
-            class: self.class,
+            class: self.place(),
         }))
     }
 
@@ -430,6 +432,11 @@ fn limits(parts: &[Entry], list: &str) -> Result<Vec<Limit>, String> {
     parts
         .iter()
         .map(|part| {
+            if part.class.is_some() {
+                return Err(format!(
+                    "class: each request keeps all bounds of `{list}`; write it beside `{list}`, and an objective for each class"
+                ));
+            }
             part.only(
                 &[
                     "metric",

@@ -33,6 +33,9 @@ pub struct Seen {
     pub metric: String,
     /// The statistic: `p99`, `mean`, `max`, `share`.
     pub statistic: String,
+    /// The workload class that it is of, where it is not of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<u16>,
     /// What it is held against.
     pub bound: f64,
     /// The statistic; nothing where it is infinite, because too much failed, or there is nothing to take it of.
@@ -42,10 +45,29 @@ pub struct Seen {
     pub interval: [Option<f64>; 2],
     /// Whether `observed` is a lower bound only, because requests were not finished.
     pub at_least: bool,
-    /// Room left: the share of the bound; for a share of requests the share beyond the bound. Negative when it is not met.
+    /// Room left: the share of the bound; for a share of requests the share beyond the bound. Negative when it is not met;
+    /// nothing where it is not met for what was not finished, though what is known of it is within the bound.
     pub margin: Option<f64>,
     /// Whether it is met; nothing where that cannot be told.
     pub met: Option<bool>,
+}
+
+impl Seen {
+    /// Metric and statistic, and the class where it is of one.
+    pub fn title(&self) -> String {
+        let class = self
+            .class
+            .map_or(String::new(), |class| format!(" of class {class}"));
+        format!("{} {}{class}", self.metric, self.statistic)
+    }
+
+    /// Whether all of the 95 % interval is beyond the bound.
+    pub fn is_beyond_doubt(&self) -> bool {
+        match self.interval {
+            [_, high] if self.statistic == "share" => high.is_some_and(|high| high < self.bound),
+            [low, _] => low.is_some_and(|low| low > self.bound),
+        }
+    }
 }
 
 /// An objective as it was seen.
@@ -57,6 +79,8 @@ pub struct Judged {
     pub seen: Vec<Seen>,
     /// The one that decides: with `all` the nearest to its bound or furthest beyond it, with `any` the one with most room.
     pub binding: usize,
+    /// The logarithm of bound over observed value of that one, however far it is.
+    room: f64,
     /// The logarithm of bound over observed value of that one, within one up or down, with its 95 % interval: comparable
     /// between rates. For a share of requests the logarithm of violations that are allowed over those that were seen.
     pub log_margin: Estimate,
@@ -66,20 +90,40 @@ impl Objective {
     /// Judges a trial.
     pub fn judge(&self, timings: &Timings, policy: &Policy<'_>) -> Judged {
         match self {
-            Self::Term(term) => single(term_seen(term, timings, policy)),
-            Self::Goodput(goodput) => single(goodput_seen(goodput, timings, policy)),
+            Self::Term(term) => single(term_seen(term, timings, policy), term.class),
+            Self::Goodput(goodput) => single(goodput_seen(goodput, timings, policy), goodput.class),
             Self::All(parts) => joined(parts.iter().map(|p| p.judge(timings, policy)), Joint::And),
             Self::Any(parts) => joined(parts.iter().map(|p| p.judge(timings, policy)), Joint::Or),
         }
     }
 }
 
-fn single((seen, log_margin): (Seen, Estimate)) -> Judged {
+fn single((seen, log_margin): (Seen, Estimate), class: Option<u16>) -> Judged {
+    let seen = Seen { class, ..seen };
     Judged {
         met: seen.met,
-        seen: vec![seen],
         binding: 0,
+        room: room(&seen),
         log_margin,
+        seen: vec![seen],
+    }
+}
+
+/// The logarithm of bound over observed value; of a share that of violations allowed over seen. Nothing limits it, so that of two
+/// bounds that are far from being met the further one is known.
+fn room(seen: &Seen) -> f64 {
+    match (seen.observed, seen.met) {
+        (None, Some(false)) => f64::NEG_INFINITY,
+        (None, _) => 0.0,
+        // Within the bound, but for what was not finished.
+        (Some(_), Some(false)) if seen.margin.is_none() => f64::NEG_INFINITY,
+        (Some(observed), _) if seen.statistic == "share" => {
+            let least = 1e-9;
+            ((1.0 - seen.bound).max(least) / (1.0 - observed).max(least)).ln()
+        }
+        // A bound of zero that is met leaves no room.
+        (Some(observed), _) if observed <= seen.bound && seen.bound <= 0.0 => 0.0,
+        (Some(observed), _) => (seen.bound / observed).ln(),
     }
 }
 
@@ -97,14 +141,20 @@ fn joined(parts: impl Iterator<Item = Judged>, joint: Joint) -> Judged {
             (Some(_), Some(_)) => Some(!settling),
             _ => None,
         };
-        let (old, new) = (before.log_margin.value, part.log_margin.value);
-        if (joint == Joint::And && new < old) || (joint == Joint::Or && new > old) {
+        let decides = |old: f64, new: f64| match joint {
+            Joint::And => new < old,
+            Joint::Or => new > old,
+        };
+        if decides(before.room, part.room) {
             before.binding = before.seen.len() + part.binding;
+            before.room = part.room;
+        }
+        if decides(before.log_margin.value, part.log_margin.value) {
             before.log_margin = part.log_margin;
         }
         before.seen.extend(part.seen);
     }
-    all.unwrap_or_else(|| single(nothing(String::new(), String::new(), 0.0)))
+    all.unwrap_or_else(|| single(nothing(String::new(), String::new(), 0.0), None))
 }
 
 /// Of nothing there is no statistic.
@@ -112,6 +162,7 @@ fn nothing(metric: String, statistic: String, bound: f64) -> (Seen, Estimate) {
     let seen = Seen {
         metric,
         statistic,
+        class: None,
         bound,
         observed: None,
         interval: [None, None],
@@ -175,14 +226,23 @@ fn term_seen(term: &Term, timings: &Timings, policy: &Policy<'_>) -> (Seen, Esti
     let seen = Seen {
         metric,
         statistic,
+        class: None,
         bound,
         observed: finite(least),
         interval: interval.map(|end| end.and_then(finite)),
         at_least: most > least,
-        margin: finite(1.0 - least / bound),
+        margin: finite(1.0 - least / bound).filter(|_| met != Some(false) || least > bound),
         met,
     };
-    let log = |value: f64| (bound / value).ln().clamp(-WIDE, WIDE);
+    let log = |value: f64| {
+        // Zero of zero is at the bound.
+        let room = if value <= bound && bound <= 0.0 {
+            0.0
+        } else {
+            (bound / value).ln()
+        };
+        room.clamp(-WIDE, WIDE)
+    };
     // A higher value is a smaller margin. Where an end was not seen, it is as far away as the other.
     let value = if met == Some(false) && least <= bound {
         // Within the bound, but for what was not finished.
@@ -245,6 +305,7 @@ fn share_seen(metric: String, share: f64, kept: &[(u32, u32)]) -> (Seen, Estimat
     let seen = Seen {
         metric,
         statistic: "share".to_owned(),
+        class: None,
         bound: share,
         observed: Some(observed),
         interval: [end(-1.0), end(1.0)],

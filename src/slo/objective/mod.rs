@@ -6,7 +6,7 @@ mod entry;
 mod judge;
 mod rows;
 
-pub use entry::{Entry, Kind};
+pub use entry::{Class, Entry, Kind};
 pub use judge::{Judged, Policy, Seen};
 
 use serde::{Deserialize, Serialize};

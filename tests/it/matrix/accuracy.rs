@@ -26,7 +26,7 @@ fn outcome(file: &File) -> Outcome {
             side: None,
             cluster_profile: None,
             environment: &[],
-            profile: &|_| Err(String::new()),
+            profile: &mst::store::prefill::PrefillProfile::load,
         },
         store: &store,
         threads: 1,
