@@ -224,6 +224,14 @@ impl OpenWorkload {
         Ok((other.source()?, Arc::clone(&self.prefixes)))
     }
 
+    /// The same requests, arriving by another process.
+    #[must_use]
+    pub fn arriving(&self, gaps: Gaps) -> Self {
+        let mut other = self.clone();
+        other.workload.arrivals = Some(gaps);
+        other
+    }
+
     /// Their block hashes.
     pub fn prefixes(&self) -> &Arc<PrefixTable> {
         &self.prefixes

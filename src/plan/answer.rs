@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use serde::Serialize;
 
 use super::bench::{Bench, Probed};
-use super::capacity::{Capacity, Searching, Status};
+use super::capacity::{Capacity, LOWEST, Searching, Status};
 use super::config::{Config, Dropped, configs};
 use super::frontier::{Place, Spot, places};
 use super::money::Cost;
@@ -20,8 +20,6 @@ use crate::pool;
 
 /// What another seed, or the router, may make of a capacity that was searched on one.
 const SCREENED: f64 = 1.3;
-/// How far beyond the bound of full batches a demand may be until a configuration is not tried.
-const HOPELESS: f64 = 1.5;
 /// Most configurations of the front that are searched again.
 const MOST_ON_FRONT: usize = 16;
 
@@ -198,9 +196,10 @@ impl Planner<'_> {
             if (self.stopped)() {
                 return Err(PlanError::Stopped);
             }
+            let probed = self.bench.probe(&deployed, *qps, 0, self.effort.requests)?;
             spent[0].fetch_add(1, Ordering::Relaxed);
-            spent[1].fetch_add(self.effort.requests, Ordering::Relaxed);
-            Ok(self.bench.probe(&deployed, *qps, 0, self.effort.requests)?)
+            spent[1].fetch_add(probed.summary.requests.arrived, Ordering::Relaxed);
+            Ok(probed)
         });
         probes.into_iter().collect()
     }
@@ -224,15 +223,15 @@ impl Planner<'_> {
                 )));
             }
         }
-        let bears = match self.bench.build(config) {
-            Ok(deployed) => self.bench.guess(&deployed),
+        let (bears, limit) = match self.bench.build(config) {
+            Ok(deployed) => (self.bench.guess(&deployed), self.bench.limit(&deployed)),
             Err(DeploymentError::DoesNotFit(why)) => return Ok(Some(why.to_string())),
             Err(DeploymentError::Engine(why)) => return Ok(Some(why.to_string())),
             Err(error @ DeploymentError::Value { .. }) => return Ok(Some(error.to_string())),
             Err(error) => return Err(error.into()),
         };
         let needed = request.needed_qps();
-        Ok((bears * HOPELESS < needed).then(|| {
+        Ok((limit < needed).then(|| {
             let replicas = (needed / bears * f64::from(config.num_replicas)).ceil();
             format!(
                 "with batches always full it bears {bears:.3} requests a second, {needed:.3} are needed: at least {replicas} replicas"
@@ -308,10 +307,12 @@ impl Planner<'_> {
     }
 
     fn candidate(&self, config: Config, capacity: Capacity) -> Candidate {
-        let response = self.bench.mean_tokens().1;
+        // What was simulated may be one replica of several.
+        let at = &capacity.at;
+        let tokens = at.summary.throughput.output_tokens_per_s * capacity.qps / at.qps;
         let cost = self
             .price_of(&config)
-            .map(|price| Cost::of(price, config.total_gpus, capacity.qps, response));
+            .map(|price| Cost::of(price, config.total_gpus, capacity.qps, tokens));
         let needed = self.bench.request().needed_qps();
         Candidate {
             serves: capacity.qps > 0.0 && capacity.simulated[0] >= needed,
@@ -372,7 +373,12 @@ impl Planner<'_> {
     }
 
     fn latencies(&self, candidates: &mut [Candidate]) -> Result<(), PlanError> {
-        let qps = self.bench.request().demand().map_or(0.0, |demand| demand.qps);
+        let qps = self
+            .bench
+            .request()
+            .demand()
+            .map_or(0.0, |demand| demand.qps)
+            .max(LOWEST);
         for candidate in candidates.iter_mut().filter(|c| c.serves && c.is_refined()) {
             let deployed = self.bench.build(&candidate.config)?;
             let probed = self.bench.probe(&deployed, qps, 0, self.effort.requests)?;

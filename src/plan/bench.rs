@@ -19,6 +19,26 @@ use crate::sim::Time;
 use crate::sim::cost::BatchShape;
 use crate::sim::cost::memory::DoesNotFit;
 use crate::sim::router::RouterConfig;
+use crate::workload::Gaps;
+
+/// Fewest requests that count, of a simulation at any rate, and of those that come one at a time.
+const FEWEST: f64 = 200.0;
+const ALONE: u64 = 400;
+/// Requests a second that come one at a time: none takes as long as ten thousand seconds.
+const ALONE_QPS: f64 = 1e-4;
+/// How often the requests in flight are replaced while a simulation lasts, at least: fewer, and batches that fill look like
+/// a backlog that grows.
+const TURNS: f64 = 8.0;
+/// How often while nothing counts yet.
+const FILLING: f64 = 1.5;
+/// Share of the load that a run may leave behind where requests waited and its backlog is not told from a steady one.
+const MOST_BEHIND: f64 = 0.05;
+/// How far beyond the bound of full batches no rate can hold.
+const HOPELESS: f64 = 1.5;
+/// Requests of which mean lengths are taken.
+const SAMPLE: u64 = 10_000;
+/// How runs are laid out: what was simulated otherwise is not known from before.
+const LAYOUT: u32 = 2;
 
 /// One simulation.
 #[derive(Clone, Debug)]
@@ -40,7 +60,12 @@ impl Probed {
     /// Whether the load is served.
     pub fn is_served(&self) -> bool {
         let requests = self.summary.requests;
-        self.summary.state != State::Overloaded && requests.completed == requests.arrived
+        let keeps_up = match self.summary.state {
+            State::Stable => true,
+            State::Overloaded => false,
+            State::Backlogged => self.summary.drift.is_some_and(|drift| drift.value < MOST_BEHIND),
+        };
+        keeps_up && requests.completed == requests.arrived
     }
 
     /// The bound that is nearest, or broken most; `None`: the load itself.
@@ -70,6 +95,17 @@ pub fn observed(bound: &LatencyBound, summary: &Summary) -> Option<f64> {
     of.as_ref().map(at)
 }
 
+/// Logarithm of bound over observed value.
+fn margin(bound: &LatencyBound, summary: &Summary) -> f64 {
+    let value = match observed(bound, summary) {
+        Some(value) => value,
+        // Responses of one token have no gaps, and none too long.
+        None if bound.latency == Latency::Tbt && summary.requests.completed > 0 => 0.0,
+        None => f64::INFINITY,
+    };
+    (bound.limit_s / value.max(1e-9)).ln()
+}
+
 /// A configuration that can be simulated.
 #[derive(Clone, Debug)]
 pub struct Deployed {
@@ -91,6 +127,7 @@ pub struct Bench<'a> {
     reserved_bytes: f64,
     workload: OpenWorkload,
     workload_digest: String,
+    mean_tokens: (f64, f64),
     ledger: Ledger,
     built: Mutex<HashMap<String, Arc<Deployed>>>,
 }
@@ -110,9 +147,13 @@ impl<'a> Bench<'a> {
         ledger: Ledger,
     ) -> Result<Self, DeploymentError> {
         let longest = Deployment::new(model, "").max_model_len;
-        let workload = request.workload.at(1.0, request.simulation.duration);
+        let mut workload = request.workload.at(1.0, request.simulation.duration);
+        // How many there are is said for each simulation.
+        (workload.duration, workload.num_requests) = (None, Some(1));
+        let workload = workload.open(Path::new(""), longest, request.simulation.random_seed)?;
         Ok(Self {
-            workload: workload.open(Path::new(""), longest, request.simulation.random_seed)?,
+            mean_tokens: mean_tokens(&workload)?,
+            workload,
             workload_digest: digest_of(request)?,
             ledger,
             bounds: request.constraints.bounds(),
@@ -155,9 +196,9 @@ impl<'a> Bench<'a> {
         self.request.ceiling_qps().unwrap_or(f64::INFINITY)
     }
 
-    /// Mean tokens of a prompt and of a response.
+    /// Mean tokens of a prompt and of a response, as they are simulated.
     pub fn mean_tokens(&self) -> (f64, f64) {
-        self.request.workload.lengths.mean_tokens()
+        self.mean_tokens
     }
 
     /// A configuration as a cluster.
@@ -191,7 +232,7 @@ impl<'a> Bench<'a> {
         let trust = self.times.apply(&mut cluster, config, &deployment)?;
         let config = &cluster.config;
         let all = format!(
-            "{SIMULATOR} {} {:?} {} {:?} {} {} {}",
+            "{SIMULATOR} {LAYOUT} {} {:?} {} {:?} {} {} {}",
             cluster.fingerprint(),
             config.engine,
             config.replicas,
@@ -250,8 +291,8 @@ impl<'a> Bench<'a> {
         self.built.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Simulates a cluster at a rate, in requests a second, with so many requests, or fewer where they would take longer
-    /// than a simulation is to last.
+    /// Simulates a cluster at a rate, in requests a second, with so many requests: fewer where they would take longer than a
+    /// simulation is to last, more where too few would count, or come and go while batches fill.
     ///
     /// # Errors
     /// When it cannot be simulated.
@@ -262,40 +303,55 @@ impl<'a> Bench<'a> {
         seed: u64,
         requests: u64,
     ) -> Result<Probed, DeploymentError> {
-        let key = Key::new(&deployed.digest, qps, seed, requests);
-        let summary = match self.ledger.find(&key) {
-            Some(known) => known,
-            None => self.simulate(deployed, qps, seed, requests, key)?,
-        };
-        let margins = self.bounds.iter().map(|bound| {
-            let value = observed(bound, &summary).unwrap_or(f64::INFINITY);
-            (bound.limit_s / value.max(1e-9)).ln()
-        });
-        Ok(Probed {
-            qps,
-            margins: margins.collect(),
-            summary,
-        })
+        let (count, warm) = self.layout(self.in_flight(deployed, qps), qps, requests);
+        self.simulated(deployed, &self.workload, qps, [seed, seed, count], warm)
     }
 
-    fn simulate(
+    /// Simulates a cluster with requests one at a time: what no rate can better.
+    ///
+    /// # Errors
+    /// When it cannot be simulated.
+    pub fn alone(&self, deployed: &Deployed) -> Result<Probed, DeploymentError> {
+        let apart = self.workload.arriving(Gaps::Constant);
+        self.simulated(deployed, &apart, ALONE_QPS, [0, u64::MAX, ALONE], Time::ZERO)
+    }
+
+    /// How many requests are simulated at a rate where so many are in flight, and from when on they count.
+    fn layout(&self, in_flight: f64, qps: f64, requests: u64) -> (u64, Time) {
+        let simulation = &self.request.simulation;
+        let share = simulation.warmup_duration / simulation.duration;
+        let fill = FILLING * in_flight;
+        let least = (FEWEST / (1.0 - share) + fill).max(TURNS * in_flight);
+        let most = (simulation.duration * qps).max(least);
+        let count = (requests as f64).clamp(least, most).ceil();
+        (count as u64, Time::from_seconds((share * count).max(fill) / qps))
+    }
+
+    /// With a seed, that by which it is known again, and so many requests.
+    fn simulated(
         &self,
         deployed: &Deployed,
+        workload: &OpenWorkload,
         qps: f64,
-        seed: u64,
-        requests: u64,
-        key: Key,
-    ) -> Result<Summary, DeploymentError> {
-        let mut cluster = deployed.cluster.clone();
-        cluster.config.seed += seed;
-        let (source, prefixes) = self.workload.again(qps, requests, seed)?;
-        let simulation = &self.request.simulation;
-        // As large a share of a run that its requests end before its time.
-        let seconds = simulation.duration.min(requests as f64 / qps);
-        let warm = Time::from_seconds(seconds * simulation.warmup_duration / simulation.duration);
-        let summary = run::summary(&cluster, source, &prefixes, warm);
-        self.ledger.add(key, &summary);
-        Ok(summary)
+        [seed, known_by, count]: [u64; 3],
+        warm: Time,
+    ) -> Result<Probed, DeploymentError> {
+        let key = Key::new(&deployed.digest, qps, known_by, count);
+        let summary = if let Some(known) = self.ledger.find(&key) {
+            known
+        } else {
+            let mut cluster = deployed.cluster.clone();
+            cluster.config.seed = cluster.config.seed.wrapping_add(seed);
+            let (source, prefixes) = workload.again(qps, count, seed)?;
+            let summary = run::summary(&cluster, source, &prefixes, warm);
+            self.ledger.add(key, &summary);
+            summary
+        };
+        Ok(Probed {
+            qps,
+            margins: self.bounds.iter().map(|bound| margin(bound, &summary)).collect(),
+            summary,
+        })
     }
 
     /// Requests a second that a cluster would bear if its batches were always full: where a search begins.
@@ -313,6 +369,19 @@ impl<'a> Bench<'a> {
         f64::from(config.replicas) / request.max(1e-9)
     }
 
+    /// Requests a second that a cluster cannot bear, whatever comes.
+    pub fn limit(&self, deployed: &Deployed) -> f64 {
+        HOPELESS * self.guess(deployed)
+    }
+
+    /// Most requests that are in flight at a rate, by Little's law: a request takes no longer than with full batches.
+    fn in_flight(&self, deployed: &Deployed, qps: f64) -> f64 {
+        let config = &deployed.cluster.config;
+        let stages = f64::from(config.engine.pipeline_stages);
+        let most = self.most_at_once(deployed).max(1.0) * stages * f64::from(config.replicas);
+        most * (qps / self.guess(deployed)).min(1.0)
+    }
+
     /// Requests of mean length that a replica can hold at once, by its KV cache and its batch.
     pub fn most_at_once(&self, deployed: &Deployed) -> f64 {
         let engine = &deployed.cluster.config.engine;
@@ -321,6 +390,18 @@ impl<'a> Bench<'a> {
         let fits = f64::from(engine.blocks) * f64::from(engine.block_tokens) / held;
         fits.min(f64::from(engine.batch_size_cap))
     }
+}
+
+/// Mean tokens of a prompt and of a response of the first requests.
+fn mean_tokens(workload: &OpenWorkload) -> Result<(f64, f64), DeploymentError> {
+    let (mut source, _) = workload.again(1.0, SAMPLE, 0)?;
+    let (mut count, mut prompt, mut response) = (0.0_f64, 0.0, 0.0);
+    while let Some(request) = source.next() {
+        count += 1.0;
+        prompt += f64::from(request.input_tokens);
+        response += f64::from(request.output_tokens);
+    }
+    Ok((prompt / count.max(1.0), response / count.max(1.0)))
 }
 
 /// Of the workload and how it is simulated; of a trace its content.

@@ -17,8 +17,12 @@ const GRANULARITY: f64 = 0.02;
 const BISECTIONS: u32 = 10;
 /// Below this rate nothing is searched, requests a second.
 pub const LOWEST: f64 = 1e-3;
-/// How far a rate that is reported may be below the mean of the seeds until it is verified.
+/// First step down from the mean of the seeds, where that is not verified.
 const STEP_DOWN: f64 = 0.99;
+/// Seeds of runs that verify; further ones follow below.
+const VERIFYING: u64 = u32::MAX as u64;
+/// How many times as long these are.
+const LONGER: u64 = 5;
 /// The same where one seed is all.
 const COARSE: f64 = 0.04;
 /// Width of a bracket that is compared with another one of the same seed.
@@ -116,13 +120,17 @@ impl<'a> Searching<'a> {
     }
 
     fn probe(&mut self, qps: f64, seed: u64, requests: u64) -> Result<Probed, DeploymentError> {
-        self.probes += 1;
-        self.spent += requests;
         let mut probed = self.bench.probe(self.deployed, qps, seed, requests)?;
+        self.count(&probed);
         if let Some(margin) = self.relaxed.and_then(|bound| probed.margins.get_mut(bound)) {
             *margin += MORE.ln();
         }
         Ok(probed)
+    }
+
+    fn count(&mut self, probed: &Probed) {
+        self.probes += 1;
+        self.spent += probed.summary.requests.arrived;
     }
 
     /// The bracket on one seed, begun at a rate, in steps of a factor, down to a width.
@@ -133,14 +141,14 @@ impl<'a> Searching<'a> {
         granularity: f64,
         seed: u64,
     ) -> Result<Found, DeploymentError> {
-        let most = self.bench.ceiling();
+        let (most, limit) = (self.bench.ceiling(), self.bench.limit(self.deployed));
         let mut found = Found {
             low: None,
             high: None,
             capped: false,
         };
         let mut search = Bracketing::new(BracketingConfig {
-            start: Rate::per_second(start.clamp(LOWEST, most)),
+            start: Rate::per_second(start.min(most).min(limit).max(LOWEST)),
             factor,
             granularity,
             lowest: Rate::per_second(LOWEST),
@@ -149,8 +157,12 @@ impl<'a> Searching<'a> {
         });
         while let Step::Probe(probe) = search.next() {
             let qps = probe.rate.rounded_per_second().min(most);
-            let probed = self.probe(qps, seed, self.requests)?;
-            let holds = probed.holds();
+            // What cannot be is not tried.
+            let possible = qps <= limit.max(LOWEST);
+            let probed = possible
+                .then(|| self.probe(qps, seed, self.requests))
+                .transpose()?;
+            let holds = probed.as_ref().is_some_and(Probed::holds);
             search.observe(&Observed {
                 probe: &probe,
                 verdict: &verdict(holds),
@@ -161,8 +173,8 @@ impl<'a> Searching<'a> {
             let is_nearer = side
                 .as_ref()
                 .is_none_or(|known| if holds { qps > known.qps } else { qps < known.qps });
-            if is_nearer {
-                *side = Some(probed);
+            if is_nearer && probed.is_some() {
+                *side = probed;
             }
             if holds && qps >= most {
                 found.capped = true;
@@ -177,35 +189,44 @@ impl<'a> Searching<'a> {
     /// # Errors
     /// When it cannot be simulated.
     pub fn capacity(mut self, guess: f64, seeds: u32) -> Result<Capacity, DeploymentError> {
+        let alone = self.bench.alone(self.deployed)?;
+        self.count(&alone);
+        if !alone.holds() {
+            return Ok(self.infeasible(alone));
+        }
         // Of one seed alone more is not to be known.
         let width = if seeds > 1 { GRANULARITY } else { COARSE };
         let first = self.bracket(guess, 2.0, width, 0)?;
-        let (Some(low), capped) = (first.low, first.capped) else {
-            let at = first
-                .high
-                .map_or_else(|| self.probe(LOWEST, 0, self.requests), Ok)?;
-            return Ok(self.infeasible(at));
+        let (Some(low), mut capped) = (first.low, first.capped) else {
+            return Ok(self.infeasible(first.high.unwrap_or(alone)));
         };
-        let mut binding = first.high.as_ref().map_or_else(|| low.binding(), Probed::binding);
+        let mut binding = match &first.high {
+            Some(high) => high.binding(),
+            None if capped => low.binding(),
+            // Beyond is what cannot be.
+            None => None,
+        };
         let mut rates = vec![low.qps];
-        let (mut at, mut status) = (low, Status::Bracketed);
-        if capped {
-            status = Status::CeilingReached;
-        } else {
-            for seed in 1..u64::from(seeds) {
-                let found = self.bracket(rates[0], 1.0 + 2.0 * GRANULARITY, GRANULARITY, seed)?;
-                rates.push(found.low.map_or(LOWEST, |low| low.qps));
-            }
+        let mut at = low;
+        for seed in 1..u64::from(seeds) {
+            let found = self.bracket(rates[0], 1.0 + 2.0 * GRANULARITY, GRANULARITY, seed)?;
+            capped &= found.capped;
+            rates.push(found.low.map_or(LOWEST, |low| low.qps));
         }
         if seeds > 1 {
-            (at, binding) = self.verified(mean(&rates), binding)?;
+            // A ceiling is tried as it is, not rounded below what is needed.
+            let from = if capped { rates[0] } else { rounded(mean(&rates)) };
+            (at, binding) = self.verified(from, binding)?;
             if !at.holds() {
                 return Ok(self.infeasible(at));
             }
-            if capped && at.qps < rates[0] {
-                status = Status::Bracketed;
-            }
+            capped &= at.qps >= rates[0];
         }
+        let status = if capped {
+            Status::CeilingReached
+        } else {
+            Status::Bracketed
+        };
         let [low, high] = spread(&rates, capped);
         let trust = self.deployed.trust;
         let doubt = (1.96 * trust.doubt).exp();
@@ -256,28 +277,57 @@ impl<'a> Searching<'a> {
         }
     }
 
-    /// The highest rate, from this one down, at which a run of its own, five times as long, keeps everything, with the bound
-    /// that broke last; where no rate does, the run at the lowest.
+    /// The highest rate, from this one down, at which a long run keeps everything, down to the width of a bracket, with the
+    /// bound that broke last; where no rate does, the run at the lowest.
     fn verified(
         &mut self,
         from: f64,
         mut broken: Option<usize>,
     ) -> Result<(Probed, Option<usize>), DeploymentError> {
-        let (mut qps, mut step) = (Rate::per_second(from).rounded_per_second(), STEP_DOWN);
-        loop {
-            let probed = self.probe(qps, u64::from(u32::MAX), 5 * self.requests)?;
+        let (mut qps, mut step) = (from, STEP_DOWN);
+        let mut failed = None;
+        let mut held = loop {
+            let probed = self.long(qps)?;
             if probed.holds() {
-                return Ok((probed, broken));
+                break probed;
             }
             broken = probed.binding();
             if qps <= LOWEST {
                 return Ok((probed, broken));
             }
-            qps = Rate::per_second((qps * step).max(LOWEST)).rounded_per_second();
+            failed = Some(qps);
+            qps = rounded((qps * step).max(LOWEST));
             // Where it is far below, not in a hundred steps.
             step *= step;
+        };
+        while let Some(high) = failed.filter(|high| high - held.qps > GRANULARITY * high) {
+            let probed = self.long(rounded(f64::midpoint(held.qps, high)))?;
+            if probed.holds() {
+                held = probed;
+            } else {
+                broken = probed.binding();
+                failed = Some(probed.qps);
+            }
         }
+        Ok((held, broken))
     }
+
+    /// A run of its own, five times as long. Where it breaks something, two others decide: one run may have drawn what comes
+    /// once in a hundred.
+    fn long(&mut self, qps: f64) -> Result<Probed, DeploymentError> {
+        let long = LONGER * self.requests;
+        let first = self.probe(qps, VERIFYING, long)?;
+        if first.holds() || !self.probe(qps, VERIFYING - 1, long)?.holds() {
+            return Ok(first);
+        }
+        let last = self.probe(qps, VERIFYING - 2, long)?;
+        Ok(if last.holds() { last } else { first })
+    }
+}
+
+/// Four significant digits of requests a second.
+fn rounded(qps: f64) -> f64 {
+    Rate::per_second(qps).rounded_per_second()
 }
 
 fn mean(values: &[f64]) -> f64 {
@@ -291,6 +341,10 @@ fn spread(rates: &[f64], capped: bool) -> [f64; 2] {
         // What seeds differ by is not known.
         let [low, high] = [rates[0] * 0.85, rates[0] * 1.15];
         return [low, if capped { f64::INFINITY } else { high }];
+    }
+    if capped {
+        // It holds on all of them.
+        return [rates[0], f64::INFINITY];
     }
     let logs: Vec<f64> = rates.iter().map(|rate| rate.ln()).collect();
     let (n, middle) = (logs.len() as f64, mean(&logs));

@@ -84,15 +84,16 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// Of so many GPUs that serve so many requests a second, of so many output tokens each.
-    pub fn of(price: &Price, gpus: u32, qps: f64, output_tokens: f64) -> Self {
+    /// Of so many GPUs that serve so many requests and output tokens a second.
+    pub fn of(price: &Price, gpus: u32, qps: f64, output_tokens_per_s: f64) -> Self {
         let gpus = f64::from(gpus);
         let hour = price.default * gpus;
         Self {
             cost_per_hour: hour,
             cost_per_hour_interval: [price.low * gpus, price.high * gpus],
             cost_per_1k_requests: (qps > 0.0).then(|| hour / (3.6 * qps)),
-            cost_per_1m_output_tokens: (qps > 0.0).then(|| 1e6 * hour / (3600.0 * qps * output_tokens)),
+            cost_per_1m_output_tokens: (qps > 0.0 && output_tokens_per_s > 0.0)
+                .then(|| 1e6 * hour / (3600.0 * output_tokens_per_s)),
             qps_per_dollar: qps / hour,
         }
     }

@@ -33,7 +33,7 @@ pub(super) enum Part {
 pub struct Shadow {
     /// Of what.
     pub what: String,
-    /// Requests a second then.
+    /// Requests a second then: those of the configuration, and what the tenth adds.
     pub max_qps: f64,
     /// Share of the capacity that it adds.
     pub gain: f64,
@@ -109,9 +109,12 @@ pub(super) fn search(
 }
 
 impl Sensitivity {
-    /// From the capacities of the parts.
+    /// From the capacities of the parts. These are searched on fewer seeds than the configuration was, and not verified: what
+    /// they tell is their ratio.
     pub(super) fn of(bench: &Bench<'_>, best: &Candidate, parts: &[Part], found: &[f64]) -> Self {
-        let base = found.first().copied().unwrap_or(best.capacity.qps);
+        let bears = best.capacity.qps;
+        // Where nothing holds any more on the seeds of the parts, there is nothing to compare with.
+        let base = found.first().copied().filter(|base| *base > 0.0).unwrap_or(bears);
         let hour = best.cost.map(|cost| cost.cost_per_hour);
         let percent = 100.0 * (MORE - 1.0);
         let mut shadows = Vec::new();
@@ -120,7 +123,7 @@ impl Sensitivity {
             let what = match part {
                 Part::Base => continue,
                 Part::Lost => {
-                    left = *qps;
+                    left = bears * qps / base;
                     continue;
                 }
                 Part::More(vary) => format!("{percent:.0} % more {}", vary.name()),
@@ -129,7 +132,7 @@ impl Sensitivity {
             let gain = (qps / base - 1.0).max(0.0);
             shadows.push(Shadow {
                 what,
-                max_qps: qps.max(base),
+                max_qps: bears * (1.0 + gain),
                 gain,
                 worth_per_hour: hour.map(|hour| hour * gain),
             });
@@ -137,7 +140,7 @@ impl Sensitivity {
         shadows.sort_by(|a, b| b.gain.total_cmp(&a.gain));
         let first = shadows.first().filter(|shadow| shadow.gain >= NOTHING);
         let demand = bench.request().demand().map_or(0.0, |demand| demand.qps);
-        let one = base / f64::from(best.config.num_replicas);
+        let one = bears / f64::from(best.config.num_replicas);
         Self {
             bottleneck: first.map(|shadow| shadow.what.clone()),
             shadow_prices: shadows,
