@@ -14,7 +14,7 @@ use super::exit::{Exit, Failure, Outcome};
 use super::interrupt::Interrupt;
 use super::stage_progress::StageProgress;
 use crate::calibration::{Server, Telemetry, from_steps};
-use crate::deployment::calibrated::Calibration;
+use crate::deployment::calibrated::{Calibration, Level};
 use crate::deployment::{Deployment, Library, Places};
 use crate::plan::answer::{Effort, PlanError, Planner, Told};
 use crate::plan::bench::Bench;
@@ -220,7 +220,10 @@ fn known(args: &Args, request: &PlanRequest, catalog: &Catalog) -> Result<Known,
         return Ok(Known {
             profile,
             notes,
-            warnings: not_calibrated(&calibration).into_iter().collect(),
+            warnings: not_calibrated(&calibration)
+                .map(str::to_owned)
+                .into_iter()
+                .collect(),
             times: Times::calibrated(path, calibration),
         });
     }
@@ -290,7 +293,7 @@ fn calibrated(telemetry: &Path, profile: ProfileFolder, catalog: &Catalog) -> Re
     }
     notes.extend(calibration.notes.iter().cloned());
     let mut warnings = profile.warnings.clone();
-    warnings.extend(not_calibrated(&calibration));
+    warnings.extend(not_calibrated(&calibration).map(str::to_owned));
     Ok(Known {
         profile,
         times: Times::calibrated(telemetry, calibration),
@@ -299,27 +302,22 @@ fn calibrated(telemetry: &Path, profile: ProfileFolder, catalog: &Catalog) -> Re
     })
 }
 
-/// What a calibration says nothing of although every plan depends on it.
-fn not_calibrated(calibration: &Calibration) -> Option<String> {
-    let frozen: Vec<&str> = calibration
-        .factors
-        .iter()
-        .filter(|factor| {
-            factor.frozen && ["weights", "gemm", "kv", "attention"].contains(&factor.name.as_str())
-        })
-        .map(|factor| factor.name.as_str())
-        .collect();
-    (!frozen.is_empty()).then(|| {
-        let prompts = if frozen.contains(&"gemm") {
-            "; what prompts take, and with it TTFT, is the catalog's"
-        } else {
-            ""
-        };
-        format!(
-            "the calibration did not see enough of {} to fit it{prompts}",
-            frozen.join(", ")
-        )
-    })
+/// Of which half of the work a calibration from iterations says nothing.
+fn not_calibrated(calibration: &Calibration) -> Option<&'static str> {
+    let is_seen = |kinds: [&str; 2]| {
+        let mut of = calibration
+            .errors
+            .iter()
+            .filter(|e| kinds.contains(&e.metric.as_str()));
+        calibration.level != Level::A || of.any(|errors| errors.train.is_some())
+    };
+    if !is_seen(["step_prefill", "step_mixed"]) {
+        Some("the calibration saw no prompts: what they take, and with it TTFT, is the catalog's")
+    } else if !is_seen(["step_decode", "step_mixed"]) {
+        Some("the calibration saw no responses: what their tokens take, and with it TBT, is the catalog's")
+    } else {
+        None
+    }
 }
 
 /// The GPUs, by their names in the catalog.

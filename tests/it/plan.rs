@@ -1,6 +1,7 @@
 //! Plans: the documented request, the contract of the report, exit codes, and what must hold of every report.
 
 mod files;
+mod told;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
