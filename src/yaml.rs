@@ -19,6 +19,10 @@ pub fn problem(error: &Error) -> String {
             expected.join(", ")
         );
     }
+    if let Error::DuplicateMappingKey { key, .. } = error {
+        let key = key.as_ref().map_or(String::new(), |key| format!("`{key}`: "));
+        return format!("{key}the key is there twice; remove one");
+    }
     let text = error.to_string();
     let end = text
         .find("\n -->")

@@ -7,6 +7,8 @@ use crate::stats::quantile::quantile_of;
 /// What a capacity is off by although the medians agree: that is decided by tails. By planted servers, see
 /// `tests/it/calibrate/coverage.rs`.
 const LEAST_SPREAD: f64 = 0.01;
+/// The same where nothing was held out: a judgement.
+pub(super) const UNKNOWN_SPREAD: f64 = 0.2;
 /// Fewer held-out predictions cannot promise 90 %.
 const FOR_90: usize = 9;
 
@@ -137,7 +139,7 @@ pub(super) fn discrepancy(metrics: &[&str], hold_out: &Errors) -> f64 {
         .map(|e| e * e)
         .collect();
     if squares.is_empty() {
-        0.2
+        UNKNOWN_SPREAD
     } else {
         (squares.iter().sum::<f64>() / squares.len() as f64)
             .sqrt()

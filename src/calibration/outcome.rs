@@ -82,8 +82,17 @@ impl Evidence<'_> {
             Kept::Factors => &self.columns.hold_out,
             Kept::OneRatio => &self.columns.one_ratio,
         };
-        let label = errors::label(self.metrics, judged);
-        if held_out && label == Label::Fitted {
+        let unseen = unseen(self.metrics, &self.columns.train);
+        let label = match unseen {
+            Some(_) => Label::Fitted,
+            None => errors::label(self.metrics, judged),
+        };
+        if let Some(what) = unseen {
+            notes.push(format!(
+                "the log has no iteration with {what}: what these take is what the catalog says, nothing was calibrated of it"
+            ));
+        }
+        if held_out && label == Label::Fitted && unseen.is_none() {
             notes.push(
                 "held-out errors are above what `calibrated` promises: is the server deployed as described?"
                     .to_owned(),
@@ -125,10 +134,31 @@ impl Evidence<'_> {
             errors: self.columns.table(self.metrics, kept == Kept::OneRatio),
             operating_points: self.operating_points,
             domain: self.domain,
-            s_disc: errors::discrepancy(self.metrics, judged),
+            s_disc: match unseen {
+                // As where nothing was held out: of half of the work nothing was.
+                Some(_) => errors::discrepancy(self.metrics, judged).max(errors::UNKNOWN_SPREAD),
+                None => errors::discrepancy(self.metrics, judged),
+            },
             sources: self.sources,
             notes,
         }
+    }
+}
+
+/// The kind of work that a log of iterations never has.
+fn unseen(metrics: &[&str], errors: &errors::Errors) -> Option<&'static str> {
+    let is_there = |kind: &str| {
+        let alone = metrics.iter().position(|name| *name == kind);
+        let mixed = metrics.iter().position(|name| *name == "step_mixed");
+        let known = |row: &Vec<f64>, place: Option<usize>| place.is_some_and(|m| row[m].is_finite());
+        alone.is_none() || errors.iter().any(|row| known(row, alone) || known(row, mixed))
+    };
+    if !is_there("step_prefill") {
+        Some("a prompt")
+    } else if !is_there("step_decode") {
+        Some("a token of a response")
+    } else {
+        None
     }
 }
 

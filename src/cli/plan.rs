@@ -1,5 +1,7 @@
 //! `mst plan`.
 
+mod places;
+
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -12,7 +14,7 @@ use super::exit::{Exit, Failure, Outcome};
 use super::interrupt::Interrupt;
 use super::stage_progress::StageProgress;
 use crate::calibration::{Server, Telemetry, from_steps};
-use crate::deployment::calibrated::Calibration;
+use crate::deployment::calibrated::{Calibration, Level};
 use crate::deployment::{Deployment, Library, Places};
 use crate::plan::answer::{Effort, PlanError, Planner, Told};
 use crate::plan::bench::Bench;
@@ -83,7 +85,9 @@ Examples:
   mst plan --profile a100/llama-7b/fitted_profile.json --workload request.yaml --output plan.json
                                                            the report, and plan.txt beside it
   mst plan --model llama-3-8b --workload request.yaml      no profile: datasheets and the model's shape
-  mst plan --profile config.json --workload trace.csv      a model's config.json, and recorded requests
+  mst plan --profile config.json --workload trace.csv --constraints limits.yaml
+                                                           a model's config.json, recorded requests; limits.yaml has
+                                                           constraints, and config_space: {gpu_types: [A100, H100]}
   mst plan --model llama-3-8b --workload request.yaml --prices none
                                                            GPU-hours in place of money
   mst plan ... --constraints strict.yaml                   other objectives and limits
@@ -108,14 +112,21 @@ pub(crate) fn run(args: Args) -> Outcome {
     request
         .check()
         .map_err(|why| Failure::input(anyhow!("{}: {why}", args.workload.display())))?;
+    places::check(&args, &request).map_err(Failure::input)?;
     let Known {
         profile,
         times,
         mut notes,
-        warnings,
+        mut warnings,
     } = known(&args, &request, &catalog)?;
+    warnings.extend(request.workload.lengths.beyond(&profile.model));
     catalog.add_model(profile.model.clone()).map_err(Failure::input)?;
     let prices = Prices::named(args.prices.as_deref(), &catalog).map_err(Failure::input)?;
+    if let (None, Some(most)) = (&prices, request.constraints.max_cost_per_hour) {
+        warnings.push(format!(
+            "max_cost_per_hour of {most} bounds nothing: there are no prices (--prices none)"
+        ));
+    }
     let library = Library::new(catalog, Vec::new());
     let gpus = gpus(&request, &profile, &library).map_err(Failure::input)?;
     let reserved = profile.reserved_bytes();
@@ -160,6 +171,9 @@ pub(crate) fn run(args: Args) -> Outcome {
         ),
         PlanError::Deployment(error) => Failure::input(error),
     })?;
+    if answer.best.is_none() {
+        warnings.extend(args.launch.as_deref().and_then(places::left_over));
+    }
     notes.splice(0..0, request.notes.iter().chain(&profile.notes).cloned());
     let mut told = std::collections::HashSet::new();
     notes.retain(|note| told.insert(note.clone()));
@@ -205,9 +219,12 @@ fn known(args: &Args, request: &PlanRequest, catalog: &Catalog) -> Result<Known,
         let notes = calibration.notes.clone();
         return Ok(Known {
             profile,
-            times: Times::calibrated(path, calibration),
             notes,
-            warnings: Vec::new(),
+            warnings: not_calibrated(&calibration)
+                .map(str::to_owned)
+                .into_iter()
+                .collect(),
+            times: Times::calibrated(path, calibration),
         });
     }
     let profile = match (&args.profile, &request.model) {
@@ -231,6 +248,8 @@ fn known(args: &Args, request: &PlanRequest, catalog: &Catalog) -> Result<Known,
         (Some(fitted), Some(gpu)) => Times::Profile {
             profile: fitted.open(&profile.model, gpu).map_err(Failure::input)?,
             gpu: gpu.name.clone(),
+            file: fitted.file.clone(),
+            is_of_another: profile.is_of_another,
         },
         _ => Times::Datasheet,
     };
@@ -273,13 +292,32 @@ fn calibrated(telemetry: &Path, profile: ProfileFolder, catalog: &Catalog) -> Re
         notes.push("the profile says of which model and GPU that is; its times are not used".to_owned());
     }
     notes.extend(calibration.notes.iter().cloned());
-    let warnings = profile.warnings.clone();
+    let mut warnings = profile.warnings.clone();
+    warnings.extend(not_calibrated(&calibration).map(str::to_owned));
     Ok(Known {
         profile,
         times: Times::calibrated(telemetry, calibration),
         notes,
         warnings,
     })
+}
+
+/// Of which half of the work a calibration from iterations says nothing.
+fn not_calibrated(calibration: &Calibration) -> Option<&'static str> {
+    let is_seen = |kinds: [&str; 2]| {
+        let mut of = calibration
+            .errors
+            .iter()
+            .filter(|e| kinds.contains(&e.metric.as_str()));
+        calibration.level != Level::A || of.any(|errors| errors.train.is_some())
+    };
+    if !is_seen(["step_prefill", "step_mixed"]) {
+        Some("the calibration saw no prompts: what they take, and with it TTFT, is the catalog's")
+    } else if !is_seen(["step_decode", "step_mixed"]) {
+        Some("the calibration saw no responses: what their tokens take, and with it TBT, is the catalog's")
+    } else {
+        None
+    }
 }
 
 /// The GPUs, by their names in the catalog.
@@ -290,7 +328,8 @@ fn gpus(request: &PlanRequest, profile: &ProfileFolder, library: &Library) -> an
     }
     anyhow::ensure!(
         !named.is_empty(),
-        "no GPU is named; write gpu_types in config_space, for example [A100, H100]"
+        "no GPU is named; write config_space: {{gpu_types: [A100, H100]}} in the request, or beside a trace in a file that is \
+         given with --constraints"
     );
     let name = |gpu: &String| Ok(library.catalog().gpu(gpu)?.name.clone());
     named.iter().map(name).collect()
@@ -316,6 +355,7 @@ fn write(args: &Args, report: &Report<'_>) -> Outcome {
         save(html, &page)?;
     }
     if let (Some(folder), Some(launch)) = (&args.launch, report.launch()) {
+        places::clear(folder, &launch).map_err(Failure::input)?;
         for (name, text) in launch.files {
             save(&folder.join(name), &text)?;
         }

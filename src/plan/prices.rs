@@ -135,6 +135,11 @@ impl Prices {
         }
     }
 
+    /// Whether a name means no file.
+    pub fn is_built_in(name: &str) -> bool {
+        ["none", "simfaasinfer"].contains(&name)
+    }
+
     /// Indicative prices of spring 2026.
     ///
     /// # Errors
@@ -205,6 +210,13 @@ impl Prices {
             if !(low >= 0.0 && low <= default && default <= high && high.is_finite()) {
                 let problem = format!(
                     "gpus, {name}: low {low}, default {default}, high {high}; write 0 <= low <= default <= high"
+                );
+                return Err(at(line, problem));
+            }
+            if default <= 0.0 {
+                let problem = format!(
+                    "gpus, {name}: the price is 0, and nothing can be weighed against it; write more than 0, or plan in GPU-hours \
+                     with --prices none"
                 );
                 return Err(at(line, problem));
             }

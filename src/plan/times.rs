@@ -19,7 +19,7 @@ pub enum Origin {
     Calibrated,
     /// Iterations that were measured on this GPU in this layout, or factors that were fitted to it.
     Fitted,
-    /// What was measured on another GPU or in another layout, times what the roofline makes of the difference.
+    /// What was measured on another GPU, in another layout or of another model, times what the roofline makes of the difference.
     Scaled,
     /// Datasheet and shape of the model.
     Datasheet,
@@ -86,6 +86,10 @@ pub enum Times {
         profile: FittedProfile,
         /// The GPU.
         gpu: String,
+        /// Their file.
+        file: PathBuf,
+        /// Whether another model was measured than the one that is planned for.
+        is_of_another: bool,
     },
     /// Factors of the roofline that were fitted to a server.
     Calibrated {
@@ -117,9 +121,13 @@ impl Times {
                 built.config.cost = Arc::new(roofline()?);
                 Ok(Trust::in_times(Origin::Datasheet))
             }
-            Self::Profile { profile, gpu } => {
+            Self::Profile {
+                profile,
+                is_of_another,
+                ..
+            } => {
                 built.config.cost = Arc::new(profile.moved_to(roofline()?));
-                let is_there = *gpu == built.gpu.name && config.num_gpus_per_replica == 1;
+                let is_there = self.is_profile_of(config) && !is_of_another;
                 Ok(Trust::in_times(if is_there {
                     Origin::Fitted
                 } else {
@@ -143,6 +151,11 @@ impl Times {
                 })
             }
         }
+    }
+
+    /// Whether a profile was measured on this GPU in this layout.
+    pub(super) fn is_profile_of(&self, config: &Config) -> bool {
+        matches!(self, Self::Profile { gpu, .. } if *gpu == config.gpu_type && config.num_gpus_per_replica == 1)
     }
 
     /// Of a calibration, read from a file or made from it.

@@ -2,6 +2,7 @@
 
 mod files;
 mod searched;
+mod told;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

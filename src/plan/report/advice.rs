@@ -1,6 +1,7 @@
 //! The rules of thumb of the older planner's guide, each with what this plan has to say to it.
 
 use super::Report;
+use super::words::number;
 use crate::plan::answer::Candidate;
 use crate::plan::request::{Latency, name_of};
 use crate::plan::sensitivity::Shadow;
@@ -53,8 +54,10 @@ fn utilization(report: &Report<'_>, best: &Candidate) -> Option<String> {
         "below 50 %: larger batches or another scheduler may help"
     } else if mfu <= 0.7 {
         "50 to 70 %: good where the load varies"
-    } else {
+    } else if mfu <= 1.0 {
         "above 70 %: excellent, but near its limits"
+    } else {
+        "more than the datasheet's peak: the times that were measured are faster than that, see the warnings"
     };
     let batch = shadow(report, "max_batch_size").map_or(String::new(), |batch| {
         format!("; here 10 % more max_batch_size buys {}", percent(batch.gain))
@@ -180,42 +183,31 @@ fn more(report: &Report<'_>, best: &Candidate) -> Option<String> {
 
 /// The guide's list for plans without an answer: objectives, GPUs, replicas, demand.
 fn infeasible(report: &Report<'_>) -> Vec<String> {
-    let needed = report.request().needed_qps();
     let candidates = &report.answer.candidates;
     let mut all = Vec::new();
-    let broken: Vec<f64> = report
-        .bench
-        .bounds()
-        .iter()
-        .enumerate()
-        .filter_map(|(i, bound)| {
-            let binds = |c: &&Candidate| c.capacity.binding == Some(i);
+    let bounds = report.bench.bounds().iter().enumerate();
+    let names: Vec<&str> = bounds
+        .filter(|(i, bound)| {
             let wide = matches!(bound.latency, Latency::Ttft | Latency::Tbt | Latency::E2e);
-            (wide && candidates.iter().any(|c| binds(&c))).then_some(bound.limit_s)
+            wide && candidates.iter().any(|c| c.capacity.binding == Some(*i))
         })
+        .map(|(_, bound)| bound.key)
         .collect();
-    if !broken.is_empty() {
-        let names: Vec<&str> = report
-            .bench
-            .bounds()
-            .iter()
-            .filter(|bound| broken.contains(&bound.limit_s))
-            .map(|bound| bound.key)
-            .collect();
+    if !names.is_empty() {
         all.push(format!("objectives that bind: {}; relax these", names.join(", ")));
     }
     let most = best_of(report, |_| true);
     if let Some(most) = most.filter(|most| most.capacity.qps > 0.0) {
-        let replicas = needed / most.capacity.simulated[0] * f64::from(most.config.num_replicas);
+        let (replicas, hour) = report.would_do(most);
         all.push(format!(
-            "more replicas: {:.0} of {} would bear what is needed",
-            replicas.ceil(),
-            most.config.with_replicas(1).name()
+            "more replicas: {replicas:.0} of {} would bear what is needed{}",
+            most.config.with_replicas(1).name(),
+            hour.map_or(String::new(), |hour| format!(", {}", report.at_cost(hour)))
         ));
         let headroom = 1.0 + report.request().headroom;
         all.push(format!(
-            "less demand: {:.4} QPS can be served with the headroom",
-            most.capacity.simulated[0] / headroom
+            "less demand: {} QPS can be served with the headroom",
+            number(most.capacity.simulated[0] / headroom)
         ));
     }
     let asked = &report.request().config_space.gpu_types;

@@ -4,8 +4,13 @@
 mod advice;
 mod html;
 mod invariants;
+mod misses;
+mod options;
 mod plots;
 mod text;
+mod words;
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -13,17 +18,17 @@ use statrs::function::erf::erfc;
 
 pub use html::page;
 pub use invariants::broken;
+pub use misses::Miss;
 pub use text::summary;
 
 use super::answer::{Answer, Candidate};
 use super::bench::{Bench, observed};
 use super::capacity::Status;
-use super::frontier::Place;
+use super::config::Config;
 use super::launch::Launch;
 use super::money::{BreakEven, break_even};
-use super::prices::Prices;
+use super::prices::{Price, Prices};
 use super::request::{LatencyBound, PlanRequest, name_of};
-use super::vary::MORE;
 
 /// What a report tells beside the answer.
 #[derive(Clone, Debug, Serialize)]
@@ -66,39 +71,6 @@ impl Report<'_> {
         self.answer.best.map(|best| &self.answer.candidates[best])
     }
 
-    /// What nothing beats, the cheapest first.
-    pub fn front(&self) -> Vec<(usize, &Candidate)> {
-        let on = |c: &&Candidate| c.place != Place::Beaten && c.capacity.qps > 0.0;
-        let mut front: Vec<(usize, &Candidate)> = self
-            .answer
-            .candidates
-            .iter()
-            .enumerate()
-            .filter(|(i, c)| on(c) || Some(*i) == self.answer.best)
-            .collect();
-        front.sort_by(|(_, a), (_, b)| {
-            let price = a.price().total_cmp(&b.price());
-            price.then(a.capacity.qps.total_cmp(&b.capacity.qps))
-        });
-        front
-    }
-
-    /// The cheapest that keeps every bound, where it is cheaper than the best and bears less than is needed.
-    pub fn budget(&self) -> Option<&Candidate> {
-        let best = self.best()?;
-        let front = self.front();
-        let cheap = front.first().map(|(_, c)| *c)?;
-        (cheap.price() < best.price()).then_some(cheap)
-    }
-
-    /// The dearest of the front that bears more than the best.
-    pub fn premium(&self) -> Option<&Candidate> {
-        let best = self.best()?;
-        let front = self.front();
-        let (_, dear) = front.last()?;
-        (dear.price() > best.price() && dear.capacity.qps > best.capacity.qps).then_some(*dear)
-    }
-
     /// The bound of a name of [`Self::binding`].
     fn bound_name(bound: &LatencyBound) -> String {
         bound
@@ -116,22 +88,49 @@ impl Report<'_> {
             .map_or("load".to_owned(), |i| Self::bound_name(&self.bench.bounds()[i]))
     }
 
+    /// The prices of the GPUs that are told of, each with the list that it is from.
+    fn prices(&self) -> Option<Value> {
+        let prices = self.facts.prices.as_ref()?;
+        let all = &self.answer.candidates;
+        let used = |gpu: &str| all.iter().any(|c| c.config.gpu_type == gpu);
+        let gpus: BTreeMap<&String, &Price> = prices.gpus.iter().filter(|(gpu, _)| used(gpu)).collect();
+        Some(json!({
+            "date": prices.date, "currency": prices.currency, "source": prices.source, "gpus": gpus,
+        }))
+    }
+
+    /// From which list the price of a configuration is, with its date.
+    pub fn price_source(&self, candidate: &Candidate) -> Option<&str> {
+        candidate.cost?;
+        let prices = self.facts.prices.as_ref()?;
+        let price = prices.gpus.get(&candidate.config.gpu_type)?;
+        Some(&price.source)
+    }
+
+    /// What is doubtful, in the inputs and in the command that starts the recommendation.
+    pub fn warnings(&self) -> Vec<String> {
+        let launch = self.launch().map_or(Vec::new(), |launch| launch.warnings);
+        self.facts.warnings.iter().cloned().chain(launch).collect()
+    }
+
     /// The report as JSON.
     pub fn json(&self) -> Value {
         let best = self.best().map(|best| {
-            let mut told = config_json(best);
+            let mut told = config_json(&best.config);
             told["performance"] = performance(best);
             told["cost"] = cost_json(best);
+            told["cost"]["price_source"] = json!(self.price_source(best));
             told["slo_compliance"] = self.compliance(best);
             told["memory"] = self.memory(best);
             told["probability_demand_served"] = json!(self.probability(best));
+            told["latency_at_demand_ms"] = json!(best.latency_at_demand.map(|s| 1e3 * s));
             if let Some(sensitivity) = &self.answer.sensitivity {
                 told["bottleneck"] = json!(sensitivity.bottleneck);
                 told["shadow_prices"] = json!(sensitivity.shadow_prices);
                 told["one_replica_lost"] = json!(sensitivity.one_replica_lost);
             }
             told["ten_percent_more_budget"] = json!(self.richer().map(|richer| json!({
-                "config": config_json(richer), "max_qps": richer.capacity.qps,
+                "config": config_json(&richer.config), "max_qps": richer.capacity.qps,
                 "cost_per_hour": richer.cost.map(|cost| cost.cost_per_hour),
             })));
             told["break_even_prices"] = json!(self.break_even());
@@ -146,7 +145,7 @@ impl Report<'_> {
                 told["config_id"] = json!(id);
                 told["gpu_type"] = json!(c.config.gpu_type);
                 told["total_gpus"] = json!(c.config.total_gpus);
-                told["config"] = config_json(c);
+                told["config"] = config_json(&c.config);
                 told["on_frontier"] = json!(c.place);
                 told
             })
@@ -159,7 +158,7 @@ impl Report<'_> {
             .map(|(id, c)| {
                 let mut told = self.short(c);
                 told["config_id"] = json!(id);
-                told["config"] = config_json(c);
+                told["config"] = config_json(&c.config);
                 told["metrics"] = performance(c);
                 told["slo_compliance"] = self.compliance(c);
                 told["on_frontier"] = json!(c.place);
@@ -173,7 +172,7 @@ impl Report<'_> {
             "model_name": facts.model_name,
             "profiling_hardware": facts.profiling_hardware,
             "calibrated": self.bench.times().are_calibrated(),
-            "prices": facts.prices.as_ref().map(|prices| json!({"date": prices.date, "currency": prices.currency})),
+            "prices": self.prices(),
             "demand_qps": self.request().demand().map(|demand| demand.qps),
             "needed_qps": self.request().needed_qps(),
             "objective": self.request().objective,
@@ -182,7 +181,8 @@ impl Report<'_> {
             "all_candidates": all,
             "dropped": self.answer.dropped,
             "nearest_misses": self.misses().iter().map(|miss| json!({
-                "config": config_json(miss.candidate), "max_qps": miss.candidate.capacity.qps, "lacks": miss.lacks,
+                "config": config_json(&miss.config), "max_qps": miss.max_qps, "lacks": miss.lacks,
+                "would_cost_per_hour": miss.would_cost_per_hour,
             })).collect::<Vec<_>>(),
             "alternatives": {
                 "budget": self.budget().map(|c| self.option(c)), "premium": self.premium().map(|c| self.option(c)),
@@ -190,7 +190,7 @@ impl Report<'_> {
             "launch": self.launch(),
             "advice": advice::all(self),
             "notes": facts.notes,
-            "warnings": facts.warnings,
+            "warnings": self.warnings(),
             "text": summary(self),
             "summary": {
                 "num_configs_evaluated": self.answer.candidates.len(),
@@ -213,6 +213,7 @@ impl Report<'_> {
             "cost_per_hour": candidate.cost.map(|cost| cost.cost_per_hour),
             "qps_per_dollar": candidate.cost.map(|cost| cost.qps_per_dollar),
             "serves_demand": candidate.serves,
+            "latency_at_demand_ms": candidate.latency_at_demand.map(|s| 1e3 * s),
         });
         self.add_doubt(candidate, &mut told);
         told
@@ -231,8 +232,9 @@ impl Report<'_> {
             "seeds": capacity.seeds,
             "as_it_is": candidate.is_refined() || candidate.config.num_replicas == 1,
         });
-        let money = candidate.cost.map(|_| "price list");
-        let both = candidate.cost.map(|_| format!("price list, {origin}"));
+        let list = self.price_source(candidate);
+        let money = list.map(|list| format!("price list ({list})"));
+        let both = list.map(|list| format!("price list ({list}), {origin}"));
         told["labels"] = json!({
             "max_qps": origin, "performance": origin, "memory": "datasheet", "cost_per_hour": money,
             "cost_per_1k_requests": both, "cost_per_1m_output_tokens": both, "qps_per_dollar": both,
@@ -242,7 +244,7 @@ impl Report<'_> {
 
     fn option(&self, candidate: &Candidate) -> Value {
         let mut told = self.short(candidate);
-        told["config"] = config_json(candidate);
+        told["config"] = config_json(&candidate.config);
         told
     }
 
@@ -290,18 +292,6 @@ impl Report<'_> {
         self.best().map(|best| Launch::of(self.bench, best))
     }
 
-    /// What bears most for a tenth more money, where that is more than the best bears.
-    pub fn richer(&self) -> Option<&Candidate> {
-        let best = self.best()?;
-        let within = self
-            .answer
-            .candidates
-            .iter()
-            .filter(|c| c.price() <= MORE * best.price());
-        let most = within.max_by(|a, b| a.capacity.qps.total_cmp(&b.capacity.qps))?;
-        (most.capacity.qps > best.capacity.qps).then_some(most)
-    }
-
     /// Bound by bound what was seen at the reported rate.
     fn compliance(&self, candidate: &Candidate) -> Value {
         let at = &candidate.capacity.at;
@@ -335,8 +325,9 @@ impl Report<'_> {
                 |miss| {
                     let needed = self.request().needed_qps();
                     format!(
-                        "No configuration bears {needed:.4} requests a second within all bounds; the nearest is {}, which {}",
-                        miss.candidate.config.name(),
+                        "No configuration bears {} requests a second within all bounds; the nearest is {}, which {}",
+                        words::number(needed),
+                        miss.config.name(),
                         miss.lacks
                     )
                 },
@@ -359,55 +350,11 @@ impl Report<'_> {
             }
         )
     }
-
-    /// What came nearest to serving the demand, the nearest first, where nothing does.
-    pub fn misses(&self) -> Vec<Miss<'_>> {
-        if self.answer.best.is_some() {
-            return Vec::new();
-        }
-        let needed = self.request().needed_qps();
-        let mut all: Vec<&Candidate> = self.answer.candidates.iter().collect();
-        all.sort_by(|a, b| b.capacity.qps.total_cmp(&a.capacity.qps));
-        all.truncate(3);
-        all.into_iter()
-            .map(|candidate| {
-                let capacity = &candidate.capacity;
-                let lacks = if capacity.status == Status::Infeasible {
-                    let relax = capacity.binding.map(|i| {
-                        let bound = &self.bench.bounds()[i];
-                        let seen = observed(bound, &capacity.at.summary).unwrap_or(f64::INFINITY);
-                        format!("{} would have to be {:.0} ms", bound.key, 1e3 * seen)
-                    });
-                    format!(
-                        "keeps its bounds at no rate{}",
-                        relax.map_or(String::new(), |relax| format!("; {relax}"))
-                    )
-                } else {
-                    let replicas =
-                        (needed / capacity.simulated[0] * f64::from(candidate.config.num_replicas)).ceil();
-                    format!(
-                        "bears {:.4} of {needed:.4} requests a second, for {}; {replicas:.0} replicas would do",
-                        capacity.qps,
-                        self.binding(candidate)
-                    )
-                };
-                Miss { candidate, lacks }
-            })
-            .collect()
-    }
 }
 
-/// What does not serve the demand.
-pub struct Miss<'a> {
-    /// What it is.
-    pub candidate: &'a Candidate,
-    /// What it lacks.
-    pub lacks: String,
-}
-
-fn config_json(candidate: &Candidate) -> Value {
-    let mut told = json!(candidate.config);
-    told["batching"] = json!(candidate.config.scheduler);
+fn config_json(config: &Config) -> Value {
+    let mut told = json!(config);
+    told["batching"] = json!(config.scheduler);
     told
 }
 

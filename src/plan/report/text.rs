@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::Report;
+use super::words::{number, probability};
 use crate::plan::answer::Candidate;
 use crate::plan::bench::observed;
 use crate::plan::launch::Launch;
@@ -39,13 +40,11 @@ fn write(report: &Report<'_>, to: &mut String) -> std::fmt::Result {
     options(report, to)?;
     section(to, "RECOMMENDATION")?;
     writeln!(to, "{}.", report.recommendation())?;
-    if let (Some(best), Some(budget)) = (report.best(), report.budget())
-        && budget.capacity.qps < 0.6 * best.capacity.qps
-    {
+    if let (Some(budget), Some(below)) = (report.budget(), report.budget_serves_below()) {
         writeln!(
             to,
-            "For traffic below {} requests a second {} (x{}) does.",
-            number(0.9 * budget.capacity.qps),
+            "For a demand of up to {} requests a second, headroom kept, {} (x{}) does.",
+            number(below),
             budget.config.gpu_type,
             budget.config.total_gpus
         )?;
@@ -65,7 +64,7 @@ fn write(report: &Report<'_>, to: &mut String) -> std::fmt::Result {
     for (word, lines) in [
         ("hint", &advice),
         ("note", &facts.notes),
-        ("warning", &facts.warnings),
+        ("warning", &report.warnings()),
     ] {
         for line in lines {
             writeln!(to, "{word}: {line}")?;
@@ -119,6 +118,14 @@ fn recommended(report: &Report<'_>, best: &Candidate, to: &mut String) -> std::f
     if let Some(e2e) = &summary.e2e_s {
         writeln!(to, "Latency (P95):      {:.1} ms", 1e3 * e2e.p95)?;
     }
+    if let (Some(seconds), Some(demand)) = (best.latency_at_demand, report.request().demand()) {
+        writeln!(
+            to,
+            "At the demand:      {:.1} ms (P95, {} QPS), by which it was chosen",
+            1e3 * seconds,
+            number(demand.qps)
+        )?;
+    }
     for (bound, margin) in report.bench.bounds().iter().zip(&capacity.at.margins) {
         let name = match bound.latency {
             Latency::Ttft => "TTFT",
@@ -146,11 +153,14 @@ fn recommended(report: &Report<'_>, best: &Candidate, to: &mut String) -> std::f
     )?;
     section(to, "COST ANALYSIS")?;
     if let (Some(cost), Some(prices)) = (&best.cost, &report.facts.prices) {
-        let (date, currency) = (&prices.date, &prices.currency);
+        let (list, currency) = (
+            report.price_source(best).unwrap_or(&prices.source),
+            &prices.currency,
+        );
         let [low, high] = cost.cost_per_hour_interval;
         writeln!(
             to,
-            "Hourly Cost:        {:.2} {currency}/hour ({low:.2} to {high:.2}; prices of {date})",
+            "Hourly Cost:        {:.2} {currency}/hour ({low:.2} to {high:.2}; price list: {list})",
             cost.cost_per_hour
         )?;
         if let (Some(per_1k), Some(per_1m)) = (cost.cost_per_1k_requests, cost.cost_per_1m_output_tokens) {
@@ -194,13 +204,13 @@ fn depends(report: &Report<'_>, best: &Candidate, to: &mut String) -> std::fmt::
         return Ok(());
     };
     section(to, "WHAT IT DEPENDS ON")?;
-    if let Some(probability) = report.probability(best) {
+    if let Some(share) = report.probability(best) {
         let demand = report.request().demand().map_or(0.0, |demand| demand.qps);
         writeln!(
             to,
-            "The demand of {} QPS is served with a probability of {:.0} %, by the doubt about iteration times.",
+            "The demand of {} QPS is served with a probability of {}, by the doubt about iteration times.",
             number(demand),
-            100.0 * probability
+            probability(share)
         )?;
     }
     for shadow in &sensitivity.shadow_prices {
@@ -257,7 +267,7 @@ fn depends(report: &Report<'_>, best: &Candidate, to: &mut String) -> std::fmt::
 fn nothing(report: &Report<'_>, to: &mut String) -> std::fmt::Result {
     section(to, "NO CONFIGURATION SERVES THE DEMAND")?;
     for miss in report.misses() {
-        writeln!(to, "{}: {}", miss.candidate.config.name(), miss.lacks)?;
+        writeln!(to, "{}: {}", miss.config.name(), miss.lacks)?;
     }
     let mut reasons: Vec<(&str, usize)> = Vec::new();
     for dropped in &report.answer.dropped {
@@ -298,17 +308,4 @@ fn options(report: &Report<'_>, to: &mut String) -> std::fmt::Result {
         )?;
     }
     Ok(())
-}
-
-/// Four digits.
-fn number(value: f64) -> String {
-    if !value.is_finite() {
-        return "no limit".to_owned();
-    }
-    let digits = if value.abs() >= 1.0 {
-        value.abs().log10().floor() as i32
-    } else {
-        0
-    };
-    format!("{value:.*}", (3 - digits).max(0) as usize)
 }

@@ -30,8 +30,19 @@ impl RequestError {
         let line = error.location().map(|at| at.line()).filter(|line| *line > 0);
         let mut problem = crate::yaml::problem(error.without_snippet());
         let stands = line.and_then(|line| text.lines().nth(line as usize - 1));
+        let stands = stands.map(str::trim);
         if let Some(stands) = stands.filter(|_| problem.starts_with("invalid ")) {
-            problem = format!("`{}`: {problem}; write a number", stands.trim());
+            // What is expected in words says itself what to write.
+            let number = if problem.contains("expected a ") || problem.contains("expected two ") {
+                ""
+            } else {
+                "; write a number"
+            };
+            problem = format!("`{stands}`: {problem}{number}");
+        } else if let Some(stands) = stands.filter(|_| problem == "expected mapping start") {
+            problem = format!("`{stands}`: keys with their values are expected here; write {{key: value}}");
+        } else if let Some(stands) = stands.filter(|_| problem == "expected sequence start") {
+            problem = format!("`{stands}`: a list is expected here; write [a, b]");
         } else if problem.starts_with("duplicate field") {
             problem.push_str("; write it once, by one of its names");
         }

@@ -9,7 +9,7 @@ use super::constraints::{Constraints, ConstraintsEntry, above_zero};
 use super::error::{RequestError, Wrong, line, text};
 use super::lengths::LengthEntry;
 use super::space::{SpaceEntry, SpaceParts};
-use super::workload::{PatternEntry, PlanWorkload, WorkloadEntry, of_trace};
+use super::workload::{PatternEntry, PlanWorkload, RangeEntry, WorkloadEntry, of_trace};
 use super::{HEADROOM, Objective, PlanRequest, Simulation};
 use crate::sim::catalog::Catalog;
 
@@ -25,7 +25,7 @@ struct RequestFile {
     headroom: Option<Spanned<f64>>,
     objective: Option<Objective>,
     model: Option<Spanned<String>>,
-    arrival_rate_range: Option<Spanned<Vec<f64>>>,
+    arrival_rate_range: Option<Spanned<RangeEntry>>,
     max_qps: Option<Spanned<f64>>,
     prompt_length: Option<Spanned<LengthEntry>>,
     #[serde(alias = "decode_length")]

@@ -7,6 +7,7 @@ mod constraints;
 mod error;
 mod file;
 mod lengths;
+mod listed;
 mod profile;
 mod scheduler;
 mod space;

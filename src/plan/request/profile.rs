@@ -32,6 +32,8 @@ pub struct ProfileFolder {
     pub gpu: Option<Gpu>,
     /// The measured times; `None`: the roofline.
     pub fitted: Option<Fitted>,
+    /// Whether these are another model's, as far as is known.
+    pub is_of_another: bool,
     /// `metadata.json`, where it is there.
     pub metadata: Option<Metadata>,
     /// `model_memory.json`, where it is there and of this model.
@@ -121,6 +123,7 @@ impl ProfileFolder {
             gpu_name,
             gpu,
             fitted: None,
+            is_of_another: false,
             metadata: None,
             memory: None,
             notes,
@@ -144,6 +147,7 @@ impl ProfileFolder {
         let mut all = self.warnings.clone();
         if let (Some(fitted), Some(gpu)) = (&self.fitted, &self.gpu) {
             all.extend(fitted.open(&self.model, gpu)?.warnings(batch));
+            all.extend(fitted.beyond_peak(&self.model, gpu));
         }
         Ok(all)
     }
@@ -210,16 +214,15 @@ impl ProfileFolder {
             ));
         }
         let (_, mut model) = model(model_name, path, catalog, &mut notes)?;
-        if let (Some(asked), Some(metadata)) = (wanted.model, said)
-            && catalog
-                .model(&metadata.model_name)
-                .is_ok_and(|m| m.name != model.name)
-        {
+        let measured = said.map(|m| m.model_name.as_str()).or(by_folder_model.as_deref());
+        let other = measured.filter(|name| catalog.model(name).is_ok_and(|m| m.name != model.name));
+        if let (Some(asked), Some(other)) = (wanted.model, other) {
             warnings.push(format!(
-                "the profile is of {}, the request asks for {asked}: its times are not those of that model",
-                metadata.model_name
+                "the profile is of {other}, the request asks for {asked}: its times are not those of that model, and count as \
+                 scaled"
             ));
         }
+        let is_of_another = other.is_some();
         let gpu = self::gpu(gpu_name, path, catalog, &mut notes)?;
         let memory = ModelMemory::beside(path, &mut notes)?;
         let memory = match memory {
@@ -240,6 +243,7 @@ impl ProfileFolder {
             gpu_name: Some(gpu_name.to_owned()),
             gpu: Some(gpu),
             fitted: Some(fitted),
+            is_of_another,
             metadata,
             memory,
             notes,

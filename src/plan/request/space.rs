@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
 use super::error::{Wrong, line};
+use super::listed::Listed;
 use super::scheduler::{self, SchedulerEntry};
 use crate::explore::Numbers;
 use crate::sim::batching::Batching;
@@ -129,14 +130,14 @@ fn misfit(used: u64, num_gpus: u32) -> String {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct SpaceEntry {
-    gpu_types: Option<Spanned<Vec<Spanned<String>>>>,
+    gpu_types: Option<Spanned<Listed<String>>>,
     num_gpus: Option<Numbers<u32>>,
     #[serde(alias = "tp_sizes")]
     tensor_parallel: Option<Numbers<u32>>,
     #[serde(alias = "pp_sizes")]
     pipeline_parallel: Option<Numbers<u32>>,
     num_replicas: Option<Numbers<u32>>,
-    schedulers: Option<Spanned<Vec<Spanned<SchedulerEntry>>>>,
+    schedulers: Option<Spanned<Listed<SchedulerEntry>>>,
     max_batch_sizes: Option<Numbers<u32>>,
 }
 
@@ -158,13 +159,16 @@ impl SpaceParts {
     pub(super) fn add(&mut self, entry: SpaceEntry) -> Result<(), Wrong> {
         if let Some(names) = entry.gpu_types {
             nonempty("gpu_types", &names)?;
-            self.gpu_types = Some(names.value.iter().map(|n| (n.value.clone(), line(n))).collect());
+            let whole = line(&names);
+            let names = names.value.0.into_iter();
+            self.gpu_types = Some(names.map(|(name, at)| (name, at.or(whole))).collect());
         }
         if let Some(schedulers) = entry.schedulers {
             nonempty("schedulers", &schedulers)?;
             let mut all = Vec::new();
-            for one in &schedulers.value {
-                all.extend(one.value.policies().map_err(|why| (line(one), why))?);
+            let whole = line(&schedulers);
+            for (one, at) in &schedulers.value.0 {
+                all.extend(one.policies().map_err(|why| (at.or(whole), why))?);
             }
             self.schedulers = Some(distinct(all));
         }
@@ -244,8 +248,8 @@ fn distinct<T: PartialEq>(all: Vec<T>) -> Vec<T> {
     kept
 }
 
-fn nonempty<T>(key: &str, list: &Spanned<Vec<T>>) -> Result<(), Wrong> {
-    if list.value.is_empty() {
+fn nonempty<T>(key: &str, list: &Spanned<Listed<T>>) -> Result<(), Wrong> {
+    if list.value.0.is_empty() {
         let problem = format!("config_space.{key}: the list is empty; write at least one, or leave it out");
         return Err((line(list), problem));
     }

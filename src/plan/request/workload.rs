@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
@@ -11,6 +11,7 @@ use super::constraints::above_zero;
 use super::error::{Wrong, line};
 use super::lengths::LengthEntry;
 use crate::deployment::{Workload, located, trace};
+use crate::sim::catalog::ModelShape;
 use crate::sim::source::{RequestLengths, TraceFormat};
 use crate::workload::{Gaps, TokenDistribution};
 
@@ -103,6 +104,30 @@ impl PlanLengths {
         }
     }
 
+    /// Tokens of the longest request, prompt and response; of distributions without an end those of three standard deviations
+    /// above the mean.
+    pub fn longest(&self) -> f64 {
+        match self {
+            Self::Recorded { facts, .. } => f64::from(facts.longest),
+            Self::Drawn {
+                prompt_length,
+                output_length,
+            } => longest(prompt_length) + longest(output_length),
+        }
+    }
+
+    /// What to know where requests are longer than what a model reads.
+    pub fn beyond(&self, model: &ModelShape) -> Option<String> {
+        let (longest, context) = (self.longest(), model.max_context);
+        (longest > f64::from(context)).then(|| {
+            format!(
+                "requests of up to {longest:.0} tokens, prompt and response, are longer than the {context} that {} reads: a real \
+                 server refuses them, the simulation does not; take a model that reads more, or bound the lengths by max",
+                model.name
+            )
+        })
+    }
+
     /// Reads a trace.
     fn recorded(file: PathBuf) -> Result<Self, String> {
         let format = TraceFormat::of_name(&file.to_string_lossy());
@@ -117,6 +142,29 @@ impl PlanLengths {
             trace_file: file,
             facts,
         })
+    }
+}
+
+/// See [`PlanLengths::longest`].
+fn longest(lengths: &TokenDistribution) -> f64 {
+    let within = |length: f64, min: u32, max: Option<u32>| {
+        let length = length.max(f64::from(min));
+        max.map_or(length, |max| length.min(f64::from(max)))
+    };
+    match lengths {
+        TokenDistribution::Fixed { tokens } => f64::from(*tokens),
+        TokenDistribution::Uniform { max, .. } | TokenDistribution::Zipf { max, .. } => f64::from(*max),
+        TokenDistribution::Empirical { values, .. } => f64::from(values.iter().copied().max().unwrap_or(0)),
+        TokenDistribution::Normal { mean, std, min, max }
+        | TokenDistribution::Gamma { mean, std, min, max } => within(mean + 3.0 * std, *min, *max),
+        TokenDistribution::Lognormal { mean, std, min, max } => {
+            let variance = (std / mean).powi(2).ln_1p();
+            within(
+                (mean.ln() - variance / 2.0 + 3.0 * variance.sqrt()).exp(),
+                *min,
+                *max,
+            )
+        }
     }
 }
 
@@ -223,7 +271,7 @@ impl PatternEntry {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct WorkloadEntry {
-    pub(super) arrival_rate_range: Option<Spanned<Vec<f64>>>,
+    pub(super) arrival_rate_range: Option<Spanned<RangeEntry>>,
     pub(super) max_qps: Option<Spanned<f64>>,
     pub(super) prompt_length: Option<Spanned<LengthEntry>>,
     #[serde(alias = "decode_length")]
@@ -340,8 +388,48 @@ pub(super) fn of_trace(file: &Path, notes: &mut Vec<String>) -> Result<PlanWorkl
     })
 }
 
-fn range(entry: &Spanned<Vec<f64>>) -> Result<[f64; 2], Wrong> {
-    match entry.value.as_slice() {
+/// Two rates, or one that is both.
+#[derive(Debug)]
+pub(super) struct RangeEntry(Vec<f64>);
+
+struct ReadingRange;
+
+impl<'de> Visitor<'de> for ReadingRange {
+    type Value = RangeEntry;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "two rates in requests a second as [10, 100], or one")
+    }
+
+    fn visit_f64<E: Error>(self, rate: f64) -> Result<Self::Value, E> {
+        Ok(RangeEntry(vec![rate, rate]))
+    }
+
+    fn visit_u64<E: Error>(self, rate: u64) -> Result<Self::Value, E> {
+        self.visit_f64(rate as f64)
+    }
+
+    fn visit_i64<E: Error>(self, rate: i64) -> Result<Self::Value, E> {
+        self.visit_f64(rate as f64)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut rates = Vec::new();
+        while let Some(rate) = list.next_element()? {
+            rates.push(rate);
+        }
+        Ok(RangeEntry(rates))
+    }
+}
+
+impl<'de> Deserialize<'de> for RangeEntry {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(ReadingRange)
+    }
+}
+
+fn range(entry: &Spanned<RangeEntry>) -> Result<[f64; 2], Wrong> {
+    match entry.value.0.as_slice() {
         &[low, high] if low > 0.0 && high >= low && high.is_finite() => Ok([low, high]),
         other => {
             let problem = format!(

@@ -112,6 +112,36 @@ fn requests() {
             3,
             "did you mean tokens?",
         ),
+        (
+            after("  prompt_length: {distribution: normal, mean: .nan, std: 1}\n"),
+            3,
+            "prompt_length: `mean` is NaN; write a number",
+        ),
+        (
+            after("  prompt_length:\n    distribution: normal\n    mean: 300\n    std: 0\n"),
+            6,
+            "for one length write {distribution: fixed, tokens: 300}",
+        ),
+        (
+            after("  prompt_length: 0.5\n"),
+            3,
+            "prompt_length: 0.5 is no number of tokens",
+        ),
+        (
+            after("  prompt_length: [100, 200]\n"),
+            3,
+            "`prompt_length: [100, 200]`: invalid type: sequence, expected a number of tokens",
+        ),
+        (
+            after("demand_qps: 5\ndemand_qps: 6\n"),
+            4,
+            "`demand_qps`: the key is there twice; remove one",
+        ),
+        (
+            "workload: 5\n".to_owned(),
+            1,
+            "`workload: 5`: keys with their values are expected here",
+        ),
         (after("  pattern: diurnal\n"), 3, "plan for its peak"),
         (after("  pattern: gamma\n"), 3, "write {process: gamma, cv: 2}"),
         (after("  trace_file: not_there.jsonl\n"), 3, "not_there.jsonl"),
@@ -302,6 +332,7 @@ fn profiles_prices_and_telemetry() {
             "no GPU `V1000` is known; add it to a file and name that file in the catalog; known are A10G",
         ),
         (list("    A100: -2\n"), 4, "write 0 <= low"),
+        (list("    A100: 0\n"), 4, "gpus, A100: the price is 0"),
         (
             list("    A100: {low: 3, high: 2, default: 2.5}\n"),
             4,

@@ -11,6 +11,7 @@ use crate::deployment::open;
 use crate::sim::catalog::{Gpu, ModelShape};
 use crate::sim::cost::Input;
 use crate::sim::cost::fitted::FittedProfile;
+use crate::sim::cost::mfu::mfu;
 use crate::sim::cost::roofline::Roofline;
 use crate::stats::quantile::quantile_of;
 
@@ -92,6 +93,31 @@ impl Fitted {
         let ratio = |entry: &ProfileEntry| Some(entry.std_ms? / entry.mean_ms.or(entry.median_ms)?);
         let all: Vec<f64> = self.entries.iter().filter_map(ratio).collect();
         quantile_of(&all, 0.5).unwrap_or(0.0)
+    }
+
+    /// The prefill that is furthest beyond what the datasheet says the GPU can reckon, where any is.
+    pub fn beyond_peak(&self, model: &ModelShape, gpu: &Gpu) -> Option<String> {
+        let share = |entry: &ProfileEntry| {
+            let (batch, length) = (u64::from(entry.batch_size), u64::from(entry.seq_len?));
+            let (tokens, pairs) = (batch * length, batch * length * (length + 1) / 2);
+            let ms = entry.median_ms.or(entry.mean_ms)?;
+            Some((ms, mfu(model, gpu, 1, tokens, pairs, ms / 1e3)))
+        };
+        let prefills = self.entries.iter().filter(|entry| entry.kind == "prefill");
+        let (entry, (ms, share)) = prefills
+            .filter_map(|entry| Some((entry, share(entry)?)))
+            .max_by(|(_, a), (_, b)| a.1.total_cmp(&b.1))
+            .filter(|(_, (_, share))| *share > 1.0)?;
+        let peak = gpu.flops(model.weight_bytes) / 1e12;
+        Some(format!(
+            "the profile is faster than its GPU: prefill of {} x {} tokens in {} ms is {:.0} TFLOP/s, the datasheet of {} says \
+             {peak:.0}; is it of this model, on one GPU? MFU above 100 % follows from it",
+            entry.batch_size,
+            entry.seq_len.unwrap_or(0),
+            ms,
+            share * peak,
+            gpu.name
+        ))
     }
 
     /// The largest measured batch of decodes.
