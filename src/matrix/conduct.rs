@@ -19,7 +19,7 @@ use super::simulated::Simulated;
 use super::stored::Stored;
 use crate::plan::foreseen::Foreseen;
 use crate::pool;
-use crate::report::{Observer, Observers};
+use crate::report::{Event, Observer};
 use crate::runner::{TrialError, TrialRunner};
 use crate::search::Prior;
 use crate::slo::objective::Objective;
@@ -69,6 +69,18 @@ fn told(foreseen: &Foreseen, expected: Option<Prior>) -> String {
             format!("prior: {file} let expect {capacity:.3} requests a second, {low:.3} to {high:.3}")
         },
     )
+}
+
+/// Keeps what there is to know, for the outcome: simulations run side by side, and say nothing meanwhile.
+#[derive(Default)]
+struct Heard(Vec<String>);
+
+impl Observer for Heard {
+    fn see(&mut self, event: &Event) {
+        if let Event::Note { text } = event {
+            self.0.push(text.clone());
+        }
+    }
 }
 
 impl Conduct<'_> {
@@ -211,15 +223,17 @@ impl Conduct<'_> {
             if let Err(error) = &leased {
                 outcomes.push(Outcome::failed(
                     self.combination(task, slo),
-                    Trouble::Runner,
+                    Trouble::Stopped,
                     error.to_string(),
                 ));
                 continue;
             }
             let mut simulated = Simulated::new(&bench, built);
             let runner: &mut dyn TrialRunner = if self.stored { &mut Stored } else { &mut simulated };
-            let found = self.search(&bench, task, objective, runner, &mut Observers::default(), over);
+            let mut heard = Heard::default();
+            let found = self.search(&bench, task, objective, runner, &mut heard, over);
             let mut outcome = self.outcome(task, slo, &bench, found);
+            outcome.notes.append(&mut heard.0);
             outcome.notes.extend(built.origin.notes.iter().cloned());
             outcome.notes.extend(task.profile_notes(objective));
             (self.told)(&outcome);

@@ -16,6 +16,7 @@ use crate::deployment::{BuiltCluster, CostSource, Deployment, DeploymentError, L
 use crate::explore::ledger::SIMULATOR;
 use crate::report::simulation::{Quantiles, State, Summary};
 use crate::sim::Time;
+use crate::sim::batching::Batching;
 use crate::sim::cost::BatchShape;
 use crate::sim::cost::memory::DoesNotFit;
 use crate::sim::router::RouterConfig;
@@ -52,6 +53,17 @@ pub struct Probed {
 }
 
 impl Probed {
+    /// Whether requests that come one at a time are served, and every bound holds. What they leave behind cannot grow.
+    pub fn is_possible(&self) -> bool {
+        self.is_complete() && self.margins.iter().all(|margin| *margin >= 0.0)
+    }
+
+    /// Whether every request was served in the end.
+    pub fn is_complete(&self) -> bool {
+        let requests = self.summary.requests;
+        requests.completed == requests.arrived
+    }
+
     /// Whether everything is kept: the load is served, and every bound holds.
     pub fn holds(&self) -> bool {
         self.is_served() && self.margins.iter().all(|margin| *margin >= 0.0)
@@ -59,13 +71,12 @@ impl Probed {
 
     /// Whether the load is served.
     pub fn is_served(&self) -> bool {
-        let requests = self.summary.requests;
         let keeps_up = match self.summary.state {
             State::Stable => true,
             State::Overloaded => false,
             State::Backlogged => self.summary.drift.is_some_and(|drift| drift.value < MOST_BEHIND),
         };
-        keeps_up && requests.completed == requests.arrived
+        keeps_up && self.is_complete()
     }
 
     /// The bound that is nearest, or broken most; `None`: the load itself.
@@ -258,6 +269,16 @@ impl<'a> Bench<'a> {
         deployment.batch_size_cap = config.max_batch_size;
         deployment.router = RouterConfig::Lor;
         deployment.batching = config.scheduler;
+        if let Batching::Orca {} | Batching::FasterTransformer {} = config.scheduler {
+            // They set room aside for the longest request.
+            let context = self
+                .library
+                .catalog()
+                .model(&self.model)
+                .map_or(0, |model| model.max_context);
+            let longest = self.request.workload.lengths.longest().ceil() as u32;
+            deployment.max_model_len = deployment.max_model_len.min(context.max(longest));
+        }
         deployment.cost = CostSource::Roofline;
         deployment
     }

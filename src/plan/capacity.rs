@@ -191,7 +191,7 @@ impl<'a> Searching<'a> {
     pub fn capacity(mut self, guess: f64, seeds: u32) -> Result<Capacity, DeploymentError> {
         let alone = self.bench.alone(self.deployed)?;
         self.count(&alone);
-        if !alone.holds() {
+        if !alone.is_possible() {
             return Ok(self.infeasible(alone));
         }
         // Of one seed alone more is not to be known.

@@ -1,6 +1,7 @@
 //! `mst capacity` on files of ours: searches, what is stored, what goes wrong.
 
 mod accuracy;
+mod classes;
 mod faults;
 mod follow_up;
 mod hosted;

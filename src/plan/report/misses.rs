@@ -28,7 +28,7 @@ pub struct Miss {
 fn margin(candidate: &Candidate) -> f64 {
     let at = &candidate.capacity.at;
     let worst = at.margins.iter().copied().fold(f64::INFINITY, f64::min);
-    if at.is_served() && worst.is_finite() {
+    if at.is_complete() && worst.is_finite() {
         worst
     } else {
         f64::NEG_INFINITY
@@ -94,7 +94,7 @@ impl Report<'_> {
 
     fn lacks_bounds(&self, candidate: &Candidate) -> String {
         let at = &candidate.capacity.at;
-        if !at.is_served() {
+        if !at.is_complete() {
             return "does not serve the load at the lowest rate that was tried".to_owned();
         }
         let all = self.bench.bounds().iter().zip(&at.margins);
