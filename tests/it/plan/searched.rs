@@ -136,7 +136,7 @@ fn answers_of_one_token_have_no_gaps() {
 
 #[test]
 fn one_run_with_unlucky_lengths_does_not_decide() {
-    let lengths = "{distribution: lognormal, mean: 300, std: 900}";
+    let lengths = "{distribution: lognormal, mean: 300, std: 900, max: 4000}";
     let request = format!(
         "workload: {{arrival_rate_range: [1, 100], prompt_length: {lengths}, output_length: {lengths}}}\n\
          constraints: {{max_ttft_p95_ms: 2000, max_tbt_p99_ms: 200}}\n\

@@ -370,7 +370,7 @@ fn prices_say_which_list_they_are_from() {
 
 #[test]
 fn times_of_another_model_and_half_a_calibration_are_not_what_they_are_not() {
-    let request = "workload: {arrival_rate_range: [3, 100]}\nconstraints: {max_ttft_p95_ms: 3000}\n\
+    let request = "workload: {arrival_rate_range: [1, 100]}\nconstraints: {max_ttft_p95_ms: 3000}\n\
         config_space: {gpu_types: [A100], num_gpus: [1], num_replicas: [1], schedulers: [vllm_v1], max_batch_sizes: [64]}\n";
     let profile = documented();
     let profile = profile.to_str().unwrap();
