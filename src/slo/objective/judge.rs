@@ -451,7 +451,11 @@ mod tests {
                 });
                 let theirs: EtalonSlo = serde_json::from_value(theirs).unwrap();
                 let seen = theirs.see(&requests);
-                prop_assert_eq!(judged.met, theirs.holds(&seen));
+                match theirs.holds(&seen) {
+                    // etalon ends with an error where one of both has nothing to look at; the other may fail all the same.
+                    None => prop_assert_ne!(judged.met, Some(true)),
+                    told => prop_assert_eq!(judged.met, told),
+                }
                 let by = |name: &str| judged.seen.iter().find(|s| s.metric == name).unwrap().observed;
                 prop_assert_eq!(by("ttft"), seen.ttft);
                 let other = if kind == "tbt_ttft" { seen.tbt } else { seen.tpot };
