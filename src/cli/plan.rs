@@ -246,7 +246,7 @@ fn known(args: &Args, request: &PlanRequest, catalog: &Catalog) -> Result<Known,
         .map_err(Failure::input)?;
     let times = match (&profile.fitted, &profile.gpu) {
         (Some(fitted), Some(gpu)) => Times::Profile {
-            profile: fitted.open(&profile.model, gpu).map_err(Failure::input)?,
+            profile: Box::new(fitted.open(&profile.model, gpu).map_err(Failure::input)?),
             gpu: gpu.name.clone(),
             file: fitted.file.clone(),
             is_of_another: profile.is_of_another,

@@ -108,7 +108,7 @@ impl Requests {
     pub fn prompts(&self) -> (u32, u32) {
         let inputs = || self.spec.classes.iter().map(|class| class.pair.input);
         (
-            inputs().map(|range| range.lowest()).min().unwrap_or(1),
+            inputs().map(TokenRange::lowest).min().unwrap_or(1),
             inputs().map(|range| range.max).max().unwrap_or(1),
         )
     }

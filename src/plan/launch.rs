@@ -93,7 +93,7 @@ impl Launch {
                 let _ = write!(command, " --{flag} {value}");
             }
         }
-        let _ = write!(command, " {} --gpu-memory-utilization 0.9", told.flags);
+        let _ = write!(command, " {} --gpu-memory-utilization 0.9", told.text);
         let per_node = bench
             .build(config)
             .map_or(config.total_gpus, |deployed| deployed.cluster.gpu.per_node);
@@ -325,7 +325,7 @@ fn arrivals(pattern: Option<&Gaps>) -> (Arrival, Option<String>) {
 
 /// vLLM's flags of a configuration, and what they cannot say.
 struct Flags {
-    flags: String,
+    text: String,
     notes: Vec<String>,
     warnings: Vec<String>,
 }
@@ -342,7 +342,7 @@ impl Flags {
             ));
             sequences = tokens;
         }
-        let mut flags = format!("--max-num-seqs {sequences} {policy}");
+        let mut text = format!("--max-num-seqs {sequences} {policy}");
         if let Ok(deployed) = bench.build(config) {
             let cluster = &deployed.cluster;
             let engine = &cluster.config.engine;
@@ -357,7 +357,7 @@ impl Flags {
                 .min(if f64::from(context) > held { sure } else { context })
                 .min(whole_prompts.unwrap_or(context));
             if length < context {
-                let _ = write!(flags, " --max-model-len {length}");
+                let _ = write!(text, " --max-model-len {length}");
                 let why = if whole_prompts == Some(length) {
                     "without chunked prefill vLLM wants --max-num-batched-tokens of at least --max-model-len"
                 } else {
@@ -376,7 +376,7 @@ impl Flags {
             }
         }
         Self {
-            flags,
+            text,
             notes,
             warnings,
         }

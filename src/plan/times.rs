@@ -83,7 +83,7 @@ pub enum Times {
     /// Iterations that were measured on one GPU, named as in the catalog.
     Profile {
         /// The iterations.
-        profile: FittedProfile,
+        profile: Box<FittedProfile>,
         /// The GPU.
         gpu: String,
         /// Their file.

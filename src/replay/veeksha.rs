@@ -180,21 +180,7 @@ struct Full {
 
 fn full(path: &str, case: &Value, known_model: bool) -> Result<Case, Malformed> {
     let mut given: Full = super::given(path, case)?;
-    for trial in given.history.iter_mut().flatten() {
-        let results = trial
-            .pointer_mut("/slo_results/results")
-            .and_then(Value::as_array_mut);
-        for observed in results
-            .into_iter()
-            .flatten()
-            .filter_map(|r| r.get_mut("observed_value"))
-        {
-            // JSON has no infinity: null stands for it.
-            if observed.is_null() {
-                *observed = value(f64::INFINITY);
-            }
-        }
-    }
+    given.history.iter_mut().flatten().for_each(with_infinities);
     let mut comparison = Comparison::at(path);
     let history = given.history.as_deref().unwrap_or_default();
     let knobs = given.knobs_set.as_deref().unwrap_or_default();
@@ -290,6 +276,22 @@ fn full(path: &str, case: &Value, known_model: bool) -> Result<Case, Malformed> 
         comparison.value("error", case.get("error"), &Value::Null, Nearness::Exact);
     }
     Ok(Case::new(given.id, comparison.first()))
+}
+
+/// JSON has no infinity: null stands for it among what was observed.
+fn with_infinities(trial: &mut Value) {
+    let results = trial
+        .pointer_mut("/slo_results/results")
+        .and_then(Value::as_array_mut);
+    for observed in results
+        .into_iter()
+        .flatten()
+        .filter_map(|r| r.get_mut("observed_value"))
+    {
+        if observed.is_null() {
+            *observed = value(f64::INFINITY);
+        }
+    }
 }
 
 /// What is written into the traffic's configuration: a rate, for equal gaps one over it, or sessions and as many seconds to

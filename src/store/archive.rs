@@ -27,6 +27,9 @@ pub enum StoreError {
     Io(#[from] std::io::Error),
 }
 
+/// The trials of a pair by identity: their folders, and what `trial.json` says of them.
+pub type Trials = BTreeMap<String, (PathBuf, Manifest)>;
+
 /// A results folder.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -102,7 +105,7 @@ impl Store {
     ///
     /// # Errors
     /// When a folder cannot be read or holds a malformed `trial.json`.
-    pub fn trials(&self, pair: &str) -> Result<BTreeMap<String, (PathBuf, Manifest)>, StoreError> {
+    pub fn trials(&self, pair: &str) -> Result<Trials, StoreError> {
         let (found, damaged) = self.trials_and_damaged(pair)?;
         damaged.into_iter().next().map_or(Ok(found), Err)
     }
@@ -111,11 +114,8 @@ impl Store {
     ///
     /// # Errors
     /// When a folder cannot be read.
-    pub fn trials_and_damaged(
-        &self,
-        pair: &str,
-    ) -> Result<(BTreeMap<String, (PathBuf, Manifest)>, Vec<StoreError>), StoreError> {
-        let (mut found, mut damaged) = (BTreeMap::new(), Vec::new());
+    pub fn trials_and_damaged(&self, pair: &str) -> Result<(Trials, Vec<StoreError>), StoreError> {
+        let (mut found, mut damaged) = (Trials::new(), Vec::new());
         for parent in [self.root.join(STAGING).join(pair), self.pair(pair)] {
             let entries = match std::fs::read_dir(&parent) {
                 Ok(entries) => entries,

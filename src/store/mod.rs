@@ -19,7 +19,7 @@ pub mod runs;
 mod staging;
 pub mod tables;
 
-pub use archive::{Store, StoreError, read_json, write_json};
+pub use archive::{Store, StoreError, Trials, read_json, write_json};
 pub use audit::{State, Stored};
 pub use capacity::{CapacityFile, Conditions, SearchFile};
 pub use lease::{Holder, Incarnation, Lease, LeaseError, holder};

@@ -115,7 +115,7 @@ fn has_more(deployment: &Deployment) -> bool {
         tensor_parallel: deployment.tensor_parallel,
         pipeline_parallel: deployment.pipeline_parallel,
         replicas: deployment.replicas,
-        router: deployment.router.clone(),
+        router: deployment.router,
         queue: deployment.queue,
         batch_size_cap: deployment.batch_size_cap,
         ..Deployment::new(&deployment.model, &deployment.device)

@@ -151,6 +151,21 @@ fn recommended(report: &Report<'_>, best: &Candidate, to: &mut String) -> std::f
         100.0 * summary.kv.mean,
         100.0 * summary.kv.peak
     )?;
+    costs(report, best, to)?;
+    depends(report, best, to)?;
+    if let Some(started) = report.launch() {
+        launch(&started, to)?;
+    }
+    let met = capacity.at.holds();
+    let word = if met {
+        "✓ ALL SLOS MET"
+    } else {
+        "✗ NOT ALL SLOS MET"
+    };
+    writeln!(to, "SLO COMPLIANCE:     {word}\n")
+}
+
+fn costs(report: &Report<'_>, best: &Candidate, to: &mut String) -> std::fmt::Result {
     section(to, "COST ANALYSIS")?;
     if let (Some(cost), Some(prices)) = (&best.cost, &report.facts.prices) {
         let (list, currency) = (
@@ -167,21 +182,10 @@ fn recommended(report: &Report<'_>, best: &Candidate, to: &mut String) -> std::f
             writeln!(to, "Cost per 1K Req:    {per_1k:.4} {currency}")?;
             writeln!(to, "Cost per 1M Tokens: {per_1m:.4} {currency} (output)")?;
         }
-        writeln!(to, "QPS per {currency}:        {:.2}\n", cost.qps_per_dollar)?;
+        writeln!(to, "QPS per {currency}:        {:.2}\n", cost.qps_per_dollar)
     } else {
-        writeln!(to, "GPU-hours an hour:  {} (no prices)\n", config.total_gpus)?;
+        writeln!(to, "GPU-hours an hour:  {} (no prices)\n", best.config.total_gpus)
     }
-    depends(report, best, to)?;
-    if let Some(started) = report.launch() {
-        launch(&started, to)?;
-    }
-    let met = capacity.at.holds();
-    let word = if met {
-        "✓ ALL SLOS MET"
-    } else {
-        "✗ NOT ALL SLOS MET"
-    };
-    writeln!(to, "SLO COMPLIANCE:     {word}\n")
 }
 
 fn launch(launch: &Launch, to: &mut String) -> std::fmt::Result {
