@@ -87,7 +87,7 @@ pub fn job(settings: &Settings, target: &Target, spec: &TrialSpec) -> TrialJob {
         },
         encoding: target.encoding.clone(),
         prompts_file: settings.prompts_file.clone(),
-        lengths_file: None,
+        lengths: Vec::new(),
         fresh_connections: rules::fresh_connections(settings),
         results_json: settings.results_json,
     }

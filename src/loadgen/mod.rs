@@ -99,9 +99,9 @@ pub struct TrialJob {
     pub encoding: PromptEncoding,
     /// The prompts file, where [`crate::workload::PromptSource::File`] is used.
     pub prompts_file: Option<PathBuf>,
-    /// The list of lengths, a line `input,output` a request, where [`crate::workload::ListedLengths`] are used.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lengths_file: Option<PathBuf>,
+    /// Prompt and response lengths request by request, where [`ListedLengths`] are used.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lengths: Vec<Lengths>,
     /// Whether every request opens a new connection.
     pub fresh_connections: bool,
     /// Whether `results.json` is written.
@@ -112,7 +112,7 @@ impl TrialJob {
     /// The requests of the trial.
     ///
     /// # Errors
-    /// When the list of lengths cannot be read, or is not the one that is meant.
+    /// When the listed lengths are not those that are meant.
     pub fn plan(&self) -> Result<Vec<PlannedRequest>, LoadGenError> {
         let TrialSpec {
             workload,
@@ -124,25 +124,19 @@ impl TrialJob {
         let Some(wanted) = &workload.lengths else {
             return Ok(workload::plan(workload, *rate, *duration_s, *seed));
         };
-        let path = self.lengths_file.clone().unwrap_or_default();
-        let bad = |why: String| LoadGenError::Output {
-            path: path.clone(),
-            why,
-        };
-        let text = fs_err::read_to_string(&path)?;
-        let mut list: Vec<Lengths> = Vec::new();
-        for (number, line) in text.lines().enumerate() {
-            let pair = line
-                .split_once(',')
-                .and_then(|(i, o)| Some((i.parse().ok()?, o.parse().ok()?)));
-            list.push(
-                pair.ok_or_else(|| bad(format!("line {}: `{line}` is not `input,output`", number + 1)))?,
-            );
+        if ListedLengths::of(&self.lengths).digest != wanted.digest || self.lengths.is_empty() {
+            return Err(LoadGenError::Output {
+                path: PathBuf::from(native::JOB_FILE),
+                why: "`lengths` are not those of this trial".to_owned(),
+            });
         }
-        if ListedLengths::of(&list).digest != wanted.digest || list.is_empty() {
-            return Err(bad("it does not hold the lengths of this trial".to_owned()));
-        }
-        Ok(workload::plan_listed(workload, *rate, *duration_s, *seed, &list))
+        Ok(workload::plan_listed(
+            workload,
+            *rate,
+            *duration_s,
+            *seed,
+            &self.lengths,
+        ))
     }
 }
 

@@ -132,7 +132,7 @@ impl Bench<'_> {
         };
         TrialSpec {
             target: self.target.clone(),
-            workload: self.requests.spec.clone(),
+            workload: self.requests.spec(seed),
             rate: probe.rate,
             duration_s: self.requests.duration_s(probe.rate),
             loadgen: self.loadgen.clone(),

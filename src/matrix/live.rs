@@ -1,6 +1,6 @@
 //! Trials of a live endpoint.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::bench::Bench;
@@ -9,7 +9,7 @@ use super::requests::Requests;
 use crate::campaign::{self, Home, Target, TargetError};
 use crate::endpoint::BaseUrl;
 use crate::executor::local::Local;
-use crate::loadgen::{API_KEY_VARIABLE, LoadGenError, LoadGenerator, ResultsJson, TrialJob};
+use crate::loadgen::{API_KEY_VARIABLE, LoadGenerator, ResultsJson, TrialJob};
 use crate::runner::live::{Live, Setup};
 use crate::runner::{Judged, Trial, TrialError, TrialRunner};
 use crate::search::Probe;
@@ -18,9 +18,7 @@ use crate::settings::{self, LoadGenChoice, ServerSettings, Settings, Sources};
 use crate::slo::objective::Objective;
 use crate::store::{Manifest, layout, measured, write_json};
 use crate::trial::{LoadGenSpec, Measurement, TargetSpec, TrialSpec};
-
-/// The list of lengths in the folder of a bench.
-const LENGTHS: &str = "lengths.csv";
+use crate::workload::Lengths;
 
 /// What the settings of an endpoint say: how it is loaded, before anybody is asked.
 pub(super) struct Loader {
@@ -239,9 +237,7 @@ impl Endpoint<'_> {
         with: impl FnOnce(&mut dyn TrialRunner) -> Result<R, TrialError>,
     ) -> Result<R, TrialError> {
         let lease = bench.lease()?;
-        let folder = bench.store.pair(&bench.pair);
-        let lengths_file = Self::lengths_file(bench, &folder)?;
-        let job = |spec: &TrialSpec| self.job(spec, lengths_file.clone());
+        let job = |spec: &TrialSpec| self.job(spec, bench.requests.lengths(spec.seed));
         let slurm_job_id = std::env::var("SLURM_JOB_ID").ok();
         // A server of ours that was started again may be elsewhere.
         let manifest = |spec: &TrialSpec, probe: &Probe, measured: &Measurement| Manifest {
@@ -284,27 +280,17 @@ impl Endpoint<'_> {
 
     /// Reads what the load generator left of a trial.
     pub(super) fn read(&self, folder: &Path, spec: &TrialSpec) -> Result<Measurement, TrialError> {
-        let job = self.job(spec, None);
+        let job = self.job(spec, Vec::new());
         let mut measurement = self.loadgen.read(&job, folder)?;
         measurement.tokens = self.loadgen.token_times(&job, folder)?;
         Ok(measurement)
     }
 
-    fn job(&self, spec: &TrialSpec, lengths_file: Option<PathBuf>) -> TrialJob {
+    fn job(&self, spec: &TrialSpec, lengths: Vec<Lengths>) -> TrialJob {
         TrialJob {
-            lengths_file,
+            lengths,
             results_json: ResultsJson::Off,
             ..campaign::job(self.settings, &self.target, spec)
         }
-    }
-
-    /// Writes the lengths of listed requests where load generators find them.
-    fn lengths_file(bench: &Bench<'_>, folder: &Path) -> Result<Option<PathBuf>, LoadGenError> {
-        let Some(text) = bench.requests.list_text() else {
-            return Ok(None);
-        };
-        let path = folder.join(LENGTHS);
-        fs_err::write(&path, text)?;
-        Ok(Some(std::path::absolute(path)?))
     }
 }

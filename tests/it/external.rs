@@ -61,7 +61,7 @@ fn job(rate: Rate, duration_s: f64) -> TrialJob {
         },
         encoding: PromptEncoding::TokenIds { low: 100, high: 1000 },
         prompts_file: None,
-        lengths_file: None,
+        lengths: Vec::new(),
         fresh_connections: false,
         results_json: ResultsJson::Auto,
     }

@@ -87,7 +87,7 @@ pub(super) fn build(args: &Args, key: Option<&str>) -> Result<TrialJob, Failure>
         },
         encoding,
         prompts_file: args.load.prompts_file.clone(),
-        lengths_file: None,
+        lengths: Vec::new(),
         fresh_connections: args.load.fresh_connections,
         results_json: ResultsJson::Off,
     })

@@ -19,6 +19,12 @@ const BETWEEN: [(f64, f64); 4] = [(0.02, 0.002), (0.06, 0.006), (0.15, 0.015), (
 const CURVED: f64 = 0.15;
 /// Margins beyond this say their sign and no more.
 const WIDE: f64 = 0.95;
+/// How far off a trial tells of the shape of the response rather than of the capacity: by the logarithm of the rate, and by
+/// the margin as well.
+const FAR: (f64, f64) = (0.15, 0.25);
+/// As how many trials those on one side count that are so far off. What the shape of the response is not, all of them tell alike:
+/// a search for another objective may have left dozens.
+const TOGETHER: f64 = 3.0;
 /// Points of the grid over the logarithm of the capacity.
 const POINTS: usize = 100;
 /// How steeply a margin falls with the logarithm of the rate: the prior is log-normal about this, with this spread.
@@ -54,17 +60,20 @@ impl Belief {
         let ends = seen.iter().map(|e| e.x);
         let from = ends.clone().fold(f64::INFINITY, f64::min) - 0.2;
         let to = ends.fold(f64::NEG_INFINITY, f64::max) + 0.2;
-        // A first pass over everything, a second one where the weight is: all of it may lie between two points of the first.
-        let coarse = Self::on(seen, from, to);
+        let alike = vec![1.0; seen.len()];
+        let weights = weights(seen, Self::on(seen, &alike, from, to).median);
+        // A pass over everything, another one where the weight is: all of it may lie between two points of the first.
+        let coarse = Self::on(seen, &weights, from, to);
         let reach = (coarse.high - coarse.low).max(2.0 * (to - from) / POINTS as f64);
         Self::on(
             seen,
+            &weights,
             (coarse.low - reach).max(from),
             (coarse.high + reach).min(to),
         )
     }
 
-    fn on(seen: &[Evidence], from: f64, to: f64) -> Self {
+    fn on(seen: &[Evidence], weights: &[f64], from: f64, to: f64) -> Self {
         let step = (to - from) / POINTS as f64;
         let at = |i: usize| from + step * (i as f64 + 0.5);
         let slopes: Vec<(f64, f64)> = (0..SLOPES)
@@ -85,23 +94,23 @@ impl Belief {
                         let between = between * between + (slope * shift).powi(2);
                         let fits = seen
                             .iter()
-                            .zip(&reach)
-                            .map(|(e, reach)| log_likelihood(e, slope * reach, between));
+                            .zip(reach.iter().zip(weights))
+                            .map(|(e, (reach, weight))| weight * log_likelihood(e, slope * reach, between));
                         logs.push(prior + fits.sum::<f64>());
                     }
                 }
             }
         }
         let peak = logs.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
-        let weights: Vec<f64> = logs
+        let shares: Vec<f64> = logs
             .iter()
             .map(|logs| logs.iter().map(|log| (log - peak).exp()).sum())
             .collect();
-        let total: f64 = weights.iter().sum();
+        let total: f64 = shares.iter().sum();
         let quantile = |share: f64| {
             let mut sum = 0.0;
-            let index = weights.iter().position(|weight| {
-                sum += weight;
+            let index = shares.iter().position(|here| {
+                sum += here;
                 sum >= share * total
             });
             at(index.unwrap_or(POINTS - 1))
@@ -127,6 +136,23 @@ impl Belief {
         let reach = (self.high - self.low).max(0.02);
         (self.low - reach..=self.high + reach).contains(&x)
     }
+}
+
+/// What trials count, about where the capacity is believed to be.
+fn weights(seen: &[Evidence], capacity: f64) -> Vec<f64> {
+    let (far, odd) = FAR;
+    let side = |e: &Evidence| {
+        let off = e.x - capacity;
+        (off.abs() > far && e.margin.value.abs() > odd).then_some(off > 0.0)
+    };
+    let on = |above: bool| seen.iter().filter(|e| side(e) == Some(above)).count() as f64;
+    let (below, above) = (on(false), on(true));
+    let weight = |e: &Evidence| match side(e) {
+        Some(true) => (TOGETHER / above).min(1.0),
+        Some(false) => (TOGETHER / below).min(1.0),
+        None => 1.0,
+    };
+    seen.iter().map(weight).collect()
 }
 
 /// How far a rate is below the capacity, as a response that bends feels it.

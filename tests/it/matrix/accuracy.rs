@@ -16,6 +16,7 @@ impl mst::report::Observer for Nobody {
     fn see(&mut self, _event: &mst::report::Event) {}
 }
 
+/// Of the last objective; the others come before it and leave their trials.
 fn outcome(file: &File) -> Outcome {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
@@ -35,7 +36,7 @@ fn outcome(file: &File) -> Outcome {
         interrupted: &|| false,
         told: &|_| {},
     };
-    conduct.run(&mut Nobody).unwrap().remove(0)
+    conduct.run(&mut Nobody).unwrap().pop().unwrap()
 }
 
 /// The logarithm of bound over observed value at every trial of an outcome, with the logarithm of the rate.
@@ -77,21 +78,58 @@ fn crossing(points: &[(f64, f64)]) -> f64 {
     (-level / slope).exp()
 }
 
+const TTFT: &str = "{name: loose, metric: ttft, quantile: 0.9, max: 0.3}";
+const PAIR: &str = "tokens: \"512:64\"";
+const DRAWN: &str = "lengths: {separate: {input: {distribution: lognormal, mean: 1000, std: 800, max: 6000}, \
+                     output: {distribution: lognormal, mean: 250, std: 200, max: 2000}}}";
+
+/// What is searched for.
+struct Case {
+    name: &'static str,
+    slo: &'static str,
+    /// What was searched for before, and left its trials.
+    after: Option<&'static str>,
+    workload: &'static str,
+}
+
 #[test]
 fn intervals_of_the_adaptive_rule_hold_the_truth() {
     let searches = if long() { 60 } else { 8 };
     let mut lines = Vec::new();
-    for (name, slo) in [
-        ("ttft-p90", "{name: loose, metric: ttft, quantile: 0.9, max: 0.3}"),
-        ("e2e-p99", "{name: loose, metric: e2e, quantile: 0.99, max: 3}"),
-        (
+    let case = |name, slo, after, workload| Case {
+        name,
+        slo,
+        after,
+        workload,
+    };
+    for case in [
+        case("ttft-p90", TTFT, None, PAIR),
+        case(
+            "e2e-p99",
+            "{name: loose, metric: e2e, quantile: 0.99, max: 3}",
+            None,
+            PAIR,
+        ),
+        case(
             "goodput",
             "{name: loose, goodput: 0.95, all: [{metric: ttft, max: 0.3}, {metric: tpot, max: 0.04}]}",
+            None,
+            PAIR,
+        ),
+        case("ttft-p90, drawn lengths", TTFT, None, DRAWN),
+        case(
+            "the same after ttft-p90 <= 1",
+            TTFT,
+            Some("{name: before, metric: ttft, quantile: 0.9, max: 1}"),
+            DRAWN,
         ),
     ] {
+        let Case {
+            name, slo, workload, ..
+        } = case;
         let text = FILE
             .replace("{name: loose, type: tbt_ttft, tbt_slo: 0.2, ttft_slo: 1}", slo)
-            .replace("256:32", "512:64")
+            .replace("tokens: \"256:32\"", workload)
             .replace("requests: 200", "requests: 1000")
             .replace("rule: etalon", "rule: adaptive");
         let mut file = File::parse(&text, "test".as_ref()).unwrap();
@@ -113,6 +151,10 @@ fn intervals_of_the_adaptive_rule_hold_the_truth() {
                 points.extend(margins(&outcome(&file)));
             }
             truth = crossing(&points);
+        }
+        if let Some(before) = case.after {
+            let both = text.replace(slo, &format!("{before}\n  - {slo}"));
+            file = File::parse(&both, "test".as_ref()).unwrap();
         }
         file.search = SearchRule {
             start_qps: 2.0,

