@@ -64,6 +64,8 @@ pub struct Margins {
     config: MarginsConfig,
     seen: Vec<Evidence>,
     trials: u32,
+    /// What is believed by now; nothing until a rate passed and one failed.
+    belief: Option<Belief>,
     next: Step,
 }
 
@@ -74,6 +76,7 @@ impl Margins {
             config,
             seen: Vec::new(),
             trials: 0,
+            belief: None,
             next: Step::Done(Answer {
                 rate: None,
                 low: None,
@@ -93,7 +96,7 @@ impl Margins {
         for seen in seen {
             self.take(&seen);
         }
-        self.next = self.decide();
+        self.reconsider();
     }
 
     /// Ends it with what is known.
@@ -141,16 +144,14 @@ impl Margins {
         self.seen.iter().filter(of).map(|e| e.x)
     }
 
-    /// What is believed by now; nothing until a rate passed and one failed.
-    fn belief(&self) -> Option<Belief> {
-        self.passed()?;
-        self.failed()?;
-        Some(Belief::of(&self.seen))
+    fn reconsider(&mut self) {
+        self.belief = (self.passed().is_some() && self.failed().is_some()).then(|| Belief::of(&self.seen));
+        self.next = self.decide();
     }
 
     fn decide(&self) -> Step {
         let mut limited = self.trials >= self.config.limit;
-        let Some(belief) = self.belief() else {
+        let Some(belief) = self.belief else {
             return match self.ramp() {
                 Ok(rate) if self.tells_nothing_at(rate) => {
                     self.done("trials at the next rate do not tell; give them more time, or fewer requests")
@@ -262,7 +263,7 @@ impl Margins {
         {
             reason.push_str(CROSSED);
         }
-        let (rate, low, high) = match self.belief() {
+        let (rate, low, high) = match self.belief {
             Some(belief) => {
                 let rate = at(belief.median).rounded();
                 let (low, high) = (at(belief.low), at(belief.high));
@@ -298,14 +299,14 @@ impl Search for Margins {
     fn observe(&mut self, seen: &Observed<'_>) {
         self.trials += 1;
         self.take(seen);
-        self.next = self.decide();
+        self.reconsider();
     }
 
     fn bracket(&self) -> Bracket {
         let rate = |x: f64| Rate::per_minute(x.exp());
         let (passed, failed) = (self.passed(), self.failed());
         Bracket {
-            stage: if self.belief().is_some() { 2 } else { 1 },
+            stage: if self.belief.is_some() { 2 } else { 1 },
             largest_true: passed.map(rate),
             smallest_false: failed.map(rate),
             distance: passed.zip(failed).map(|(m, big_m)| big_m.exp() - m.exp()),
@@ -319,7 +320,7 @@ impl Search for Margins {
         }
         let most = self.config.limit.saturating_sub(self.trials).max(1);
         // The interval narrows with the root of the trials in it; a bracket takes some three trials.
-        let likely = self.belief().map_or(6.0, |belief| {
+        let likely = self.belief.map_or(6.0, |belief| {
             2.0 * (belief.half_width() / self.config.tolerance).log2().max(0.5)
         });
         Left {

@@ -94,6 +94,14 @@ impl Report<'_> {
 
     fn lacks_bounds(&self, candidate: &Candidate) -> String {
         let at = &candidate.capacity.at;
+        let requests = at.summary.requests;
+        if requests.refused > 0 {
+            return format!(
+                "cannot take {} of {} requests, which are longer than its KV cache or the model's context: bound the lengths with \
+                 `max`, or give it more memory",
+                requests.refused, requests.arrived
+            );
+        }
         if !at.is_complete() {
             return "does not serve the load at the lowest rate that was tried".to_owned();
         }

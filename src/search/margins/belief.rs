@@ -1,7 +1,6 @@
 //! What margins say about the capacity.
 
 use super::Evidence;
-use crate::trial::Estimate;
 
 /// Half a 95 % interval in standard deviations.
 const HALF: f64 = 1.96;
@@ -25,6 +24,8 @@ const FAR: (f64, f64) = (0.15, 0.25);
 /// As how many trials those on one side count that are so far off. What the shape of the response is not, all of them tell alike:
 /// a search for another objective may have left dozens.
 const TOGETHER: f64 = 3.0;
+/// Distance between the logarithms of rates at which trials know as much of themselves.
+const ALIKE: f64 = 0.1;
 /// Points of the grid over the logarithm of the capacity.
 const POINTS: usize = 100;
 /// How steeply a margin falls with the logarithm of the rate: the prior is log-normal about this, with this spread.
@@ -34,7 +35,7 @@ const STEEP_SPREAD: f64 = 1.0;
 const SLOPES: usize = 9;
 /// By which factor it grows while the rate grows by a factor of e: waiting rises ever faster, and below there is nothing
 /// left to save. All are as likely.
-const BENDS: [f64; 3] = [0.0, 4.0, 10.0];
+const BENDS: [f64; 4] = [0.0, 2.0, 4.0, 10.0];
 
 /// The belief about the logarithm of the capacity, requests per minute.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -84,6 +85,7 @@ impl Belief {
             .collect();
         let mut logs: Vec<Vec<f64>> = vec![Vec::new(); POINTS];
         let mut reach = vec![0.0; seen.len()];
+        let own = variances(seen);
         for (i, logs) in logs.iter_mut().enumerate() {
             for bend in BENDS {
                 for (reach, e) in reach.iter_mut().zip(seen) {
@@ -92,10 +94,11 @@ impl Belief {
                 for (slope, prior) in &slopes {
                     for (between, shift) in BETWEEN {
                         let between = between * between + (slope * shift).powi(2);
-                        let fits = seen
-                            .iter()
-                            .zip(reach.iter().zip(weights))
-                            .map(|(e, (reach, weight))| weight * log_likelihood(e, slope * reach, between));
+                        let fits = seen.iter().zip(reach.iter().zip(weights)).zip(&own).map(
+                            |((e, (reach, weight)), own)| {
+                                weight * log_likelihood(e, slope * reach, own + between)
+                            },
+                        );
                         logs.push(prior + fits.sum::<f64>());
                     }
                 }
@@ -164,12 +167,23 @@ fn bent(below: f64, bend: f64) -> f64 {
     }
 }
 
-/// `between` is the variance from trial to trial.
-fn log_likelihood(e: &Evidence, expected: f64, between: f64) -> f64 {
-    let Estimate { value, low, high } = e.margin;
+/// The variances of trials by what each knows of itself, as the mean of those at about the same rate: a bad trial knows less of
+/// itself than a good one, and would count for less.
+fn variances(seen: &[Evidence]) -> Vec<f64> {
+    let own = |e: &Evidence| ((e.margin.high - e.margin.low) / (2.0 * HALF)).powi(2);
+    let mean = |e: &Evidence| {
+        let near = seen.iter().filter(|other| (other.x - e.x).abs() <= ALIKE);
+        let (sum, count) = near.fold((0.0, 0.0), |(sum, count), other| (sum + own(other), count + 1.0));
+        sum / count
+    };
+    seen.iter().map(mean).collect()
+}
+
+/// `variance` is that of a trial's margin about its mean.
+fn log_likelihood(e: &Evidence, expected: f64, variance: f64) -> f64 {
+    let value = e.margin.value;
     let expected = expected.clamp(-2.0, 2.0);
-    let own = (high - low) / (2.0 * HALF);
-    let variance = own * own + between + (CURVED * expected).powi(2);
+    let variance = variance + (CURVED * expected).powi(2);
     let off = value - expected;
     let beyond = match value {
         m if m >= WIDE => off.max(0.0),
