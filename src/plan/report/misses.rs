@@ -97,7 +97,7 @@ impl Report<'_> {
         let requests = at.summary.requests;
         if requests.refused > 0 {
             return format!(
-                "cannot take {} of {} requests, which are longer than its KV cache or the model's context: bound the lengths with \
+                "cannot take {} of {} requests, longer than its KV cache or than any that is simulated: bound the lengths with \
                  `max`, or give it more memory",
                 requests.refused, requests.arrived
             );

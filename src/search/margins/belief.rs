@@ -6,7 +6,7 @@ use super::Evidence;
 const HALF: f64 = 1.96;
 /// Share of the belief on either side of the interval. Less than the 0.025 of a 95 % interval, as a search that ends when its
 /// interval is narrow enough ends on those that are narrow by chance.
-const OUTSIDE: f64 = 0.0125;
+const OUTSIDE: f64 = 0.006;
 /// Share of the belief beyond one standard deviation.
 const BESIDE: f64 = 0.16;
 /// Degrees of freedom of the likelihoods: one odd trial does not outweigh three others.

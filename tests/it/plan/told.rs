@@ -131,6 +131,21 @@ fn the_nearest_misses_say_what_would_do_and_what_it_costs() {
 }
 
 #[test]
+fn requests_that_no_engine_can_take_are_named() {
+    let lengths = "{distribution: uniform, min: 100, max: 60000}";
+    let report = planned(
+        &format!(
+            "workload: {{arrival_rate_range: [1, 10], prompt_length: {lengths}, output_length: 10}}\n\
+             config_space: {{gpu_types: [A100], num_gpus: [1], num_replicas: [1], schedulers: [sarathi], max_batch_sizes: [8]}}\n"
+        ),
+        &LLAMA,
+    );
+    let lacks = report["nearest_misses"][0]["lacks"].as_str().unwrap();
+    assert!(lacks.contains("cannot take"), "{report}");
+    assert!(lacks.contains("bound the lengths with `max`"), "{lacks}");
+}
+
+#[test]
 fn a_profile_faster_than_its_gpu_is_a_warning() {
     let request = "workload:\n  arrival_rate_range: [5, 500]\n  prompt_length: 1000\n  output_length: 1\n\
         constraints: {max_ttft_p95_ms: 1000}\n\
