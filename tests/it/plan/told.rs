@@ -132,10 +132,10 @@ fn the_nearest_misses_say_what_would_do_and_what_it_costs() {
 
 #[test]
 fn requests_that_no_engine_can_take_are_named() {
-    let lengths = "{distribution: uniform, min: 100, max: 60000}";
+    let lengths = "{distribution: lognormal, mean: 300, std: 900}";
     let report = planned(
         &format!(
-            "workload: {{arrival_rate_range: [1, 10], prompt_length: {lengths}, output_length: 10}}\n\
+            "workload: {{arrival_rate_range: [1, 100], prompt_length: {lengths}, output_length: {lengths}}}\n\
              config_space: {{gpu_types: [A100], num_gpus: [1], num_replicas: [1], schedulers: [sarathi], max_batch_sizes: [8]}}\n"
         ),
         &LLAMA,
