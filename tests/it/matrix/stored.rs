@@ -96,3 +96,27 @@ fn a_measurement_of_another_trial_is_told_and_not_used() {
     assert!(notes.contains("is not of the trial"), "{notes}");
     assert!(answer[0]["trials"].as_u64() >= Some(2), "{answer}");
 }
+
+#[test]
+fn lengths_are_drawn_for_each_trial_of_the_adaptive_rule_and_once_for_the_published_ones() {
+    let lists = |rule: &str| {
+        let space = Space::new(TWO);
+        let (output, _) = space.run(&["--rule", rule, "--only", "s/chat/second", "--max-iterations", "4"]);
+        assert!(matches!(output.status.code(), Some(0 | 4)), "{}", said(&output));
+        let trials = space.trials().into_iter();
+        let digests: Vec<String> = trials
+            .map(|folder| {
+                let text = std::fs::read_to_string(folder.join("trial.json")).unwrap();
+                let manifest: Value = serde_json::from_str(&text).unwrap();
+                let lengths = &manifest["spec"]["workload"]["lengths"];
+                lengths["digest"].as_str().unwrap().to_owned()
+            })
+            .collect();
+        let differing: std::collections::BTreeSet<&String> = digests.iter().collect();
+        (digests.len(), differing.len())
+    };
+    let (trials, differing) = lists("adaptive");
+    assert!(trials >= 3 && differing == trials, "{differing} of {trials}");
+    let (trials, differing) = lists("etalon");
+    assert!(trials >= 3 && differing == 1, "{differing} of {trials}");
+}
