@@ -20,9 +20,6 @@ use crate::pool;
 
 /// What another seed, or the router, may make of a capacity that was searched on one.
 const SCREENED: f64 = 1.3;
-/// Steps of a search that begins at a guess, and of one that begins where another scheduler ended.
-const STEP: f64 = 2.0;
-const NEIGHBOUR: f64 = 1.2;
 /// Most configurations of the front that are searched again.
 const MOST_ON_FRONT: usize = 16;
 
@@ -277,53 +274,25 @@ impl Planner<'_> {
             "searching"
         };
         (self.told)(Told::Stage(stage, configs.len()));
-        let one = |config: &Config, like: Option<f64>| {
+        let one = |config: &Config| {
             if (self.stopped)() || halted.load(Ordering::Relaxed) {
                 return Err(PlanError::Stopped);
             }
             let deployed = self.bench.build(config)?;
             let searching = Searching::new(self.bench, &deployed, self.effort.requests);
-            let (start, factor) = match like {
-                Some(qps) => (qps, NEIGHBOUR),
-                None => (self.bench.guess(&deployed), STEP),
-            };
-            let capacity = searching.capacity(start, factor, seeds)?;
+            let capacity = searching.capacity(self.bench.guess(&deployed), seeds)?;
             spent[0].fetch_add(u64::from(capacity.probes), Ordering::Relaxed);
             spent[1].fetch_add(capacity.requests, Ordering::Relaxed);
             (self.told)(Told::Searched(config));
             Ok(capacity)
         };
-        // Those that differ in their scheduler alone follow one another: each begins where the one before it ended.
-        let mut rows: Vec<Vec<usize>> = Vec::new();
-        for (place, config) in configs.iter().enumerate() {
-            match rows
-                .iter_mut()
-                .find(|row| seeds == 1 && configs[row[0]].is_like_but_for_scheduler(config))
-            {
-                Some(row) => row.push(place),
-                None => rows.push(vec![place]),
-            }
-        }
-        let searched = pool::run(self.effort.threads, &rows, |row| {
-            let mut like = None;
-            let in_turn = row.iter().map(|place| {
-                let result =
-                    one(&configs[*place], like).inspect_err(|_| halted.store(true, Ordering::Relaxed));
-                like = result
-                    .as_ref()
-                    .ok()
-                    .map(|found| found.qps)
-                    .filter(|qps| *qps > 0.0);
-                (*place, result)
-            });
-            in_turn.collect::<Vec<_>>()
+        let results = pool::run(self.effort.threads, configs, |config| {
+            one(config).inspect_err(|_| halted.store(true, Ordering::Relaxed))
         });
-        let mut searched: Vec<_> = searched.into_iter().flatten().collect();
-        searched.sort_by_key(|(place, _)| *place);
         // What went wrong first, not what stopped because of it.
         let mut stopped = false;
-        let mut found = Vec::with_capacity(searched.len());
-        for (_, result) in searched {
+        let mut found = Vec::with_capacity(results.len());
+        for result in results {
             match result {
                 Ok(capacity) => found.push(capacity),
                 Err(PlanError::Stopped) => stopped = true,

@@ -184,11 +184,11 @@ impl<'a> Searching<'a> {
         Ok(found)
     }
 
-    /// On so many seeds, from a first guess of the rate and the factor within which it may be right.
+    /// On so many seeds, from a first guess of the rate.
     ///
     /// # Errors
     /// When it cannot be simulated.
-    pub fn capacity(mut self, guess: f64, factor: f64, seeds: u32) -> Result<Capacity, DeploymentError> {
+    pub fn capacity(mut self, guess: f64, seeds: u32) -> Result<Capacity, DeploymentError> {
         let alone = self.bench.alone(self.deployed)?;
         self.count(&alone);
         if !alone.is_possible() {
@@ -196,7 +196,7 @@ impl<'a> Searching<'a> {
         }
         // Of one seed alone more is not to be known.
         let width = if seeds > 1 { GRANULARITY } else { COARSE };
-        let first = self.bracket(guess, factor, width, 0)?;
+        let first = self.bracket(guess, 2.0, width, 0)?;
         let (Some(low), mut capped) = (first.low, first.capped) else {
             return Ok(self.infeasible(first.high.unwrap_or(alone)));
         };

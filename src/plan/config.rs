@@ -61,15 +61,6 @@ impl Config {
     pub fn is_like(&self, other: &Self) -> bool {
         self.with_replicas(1) == other.with_replicas(1)
     }
-
-    /// Whether both differ in nothing but the scheduler.
-    pub fn is_like_but_for_scheduler(&self, other: &Self) -> bool {
-        let scheduler = other.scheduler;
-        Self {
-            scheduler,
-            ..self.clone()
-        } == *other
-    }
 }
 
 /// A policy with its number.
