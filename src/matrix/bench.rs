@@ -178,14 +178,14 @@ impl Bench<'_> {
             _ => published(rule, begin.qps, objective),
         };
         let decided = |probe: &Probe| {
-            let of_trial = spec(probe).id();
-            // What was measured at this very rate is read, and its statistics with it; given rates are all measured.
-            if matches!(rule.rule, Rule::Adaptive | Rule::Rates)
-                || known.iter().any(|k| k.id == of_trial.as_str())
-            {
+            // Independent trials and given rates are all measured.
+            if matches!(rule.rule, Rule::Adaptive | Rule::Rates) {
                 return None;
             }
-            inferred(&known, probe.rate)
+            // What was measured at this very rate is read, and its statistics with it.
+            let of_trial = spec(probe).id();
+            let is_stored = known.iter().any(|k| k.id == of_trial.as_str());
+            (!is_stored).then(|| inferred(&known, probe.rate)).flatten()
         };
         let experiment = Experiment {
             pair: &self.name,

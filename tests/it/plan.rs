@@ -38,6 +38,24 @@ fn mst(args: &[&str]) -> (i32, String, String) {
     )
 }
 
+/// The outcomes of the verification that a plan left, on the simulator.
+fn verified(launch: &Path) -> Value {
+    let output = Command::new(env!("CARGO_BIN_EXE_mst"))
+        .current_dir(launch)
+        .args([
+            "capacity",
+            "verify.yml",
+            "--target",
+            "simulator",
+            "--format",
+            "json",
+        ])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}"))
+}
+
 /// The keys of an object and of all objects in it, as `a.b`; those of lists by their first entry.
 fn keys(value: &Value, at: &str, all: &mut Vec<String>) {
     match value {

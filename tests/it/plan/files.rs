@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::{golden, mst};
+use super::{golden, mst, verified};
 use crate::support;
 
 /// A request that is answered in a second: few configurations of one GPU.
@@ -94,19 +94,7 @@ fn telemetry_calibrates_first_and_a_calibration_is_a_profile() {
         report["best_configuration"]["performance"]
     );
     // The verification expects what was calibrated.
-    let output = Command::new(env!("CARGO_BIN_EXE_mst"))
-        .current_dir(&launch)
-        .args([
-            "capacity",
-            "verify.yml",
-            "--target",
-            "simulator",
-            "--format",
-            "json",
-        ])
-        .output()
-        .unwrap();
-    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let found = verified(&launch);
     let best = again["best_configuration"]["gpu_type"].as_str().unwrap();
     let origin = if best.starts_with("A100") {
         "calibrated"

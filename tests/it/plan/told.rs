@@ -2,13 +2,12 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use mst::deployment::{Library, Places};
 use mst::plan::request::PlanRequest;
 use serde_json::{Value, json};
 
-use super::{golden, mst};
+use super::{golden, mst, verified};
 
 /// Runs a plan of a request, with more arguments, in a folder of its own.
 struct Run {
@@ -236,21 +235,8 @@ fn the_verification_is_the_plan() {
     let launch = run.dir.path().join("launch");
     let verify = std::fs::read_to_string(launch.join("verify.yml")).unwrap();
     assert!(verify.contains("arrivals: \"gamma:4\""), "{verify}");
-    let output = Command::new(env!("CARGO_BIN_EXE_mst"))
-        .current_dir(&launch)
-        .args([
-            "capacity",
-            "verify.yml",
-            "--target",
-            "simulator",
-            "--format",
-            "json",
-        ])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let found: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}"));
-    assert_eq!(found[0]["origin"], "simulator, fitted", "{said}");
+    let found = verified(&launch);
+    assert_eq!(found[0]["origin"], "simulator, fitted", "{found}");
     let (found, planned) = (
         found[0]["capacity_qps"].as_f64().unwrap(),
         report["best_configuration"]["performance"]["max_sustainable_qps"]
